@@ -2,12 +2,59 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar, cast
 
-import numba
-
 F = TypeVar("F", bound=Callable[..., object])
+
+_KEPT_CACHES = 4
+
+
+def _source_digest(package: Path) -> str:
+    """Digest of the sources that hold kernels.
+
+    numba checks only the file of a kernel itself; a kernel that inlines a changed one from another file would be
+    loaded stale. With the digest in the cache's path a changed source always meets an empty cache.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        source = path.read_bytes()
+        if b"@kernel" in source:
+            digest.update(source)
+    return digest.hexdigest()[:16]
+
+
+def _drop_old(base: Path) -> None:
+    """Remove the caches of sources that are no more, but for a few: several versions may be installed."""
+    folders = sorted(base.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in folders[_KEPT_CACHES:]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cache_dir() -> str:
+    """Where compiled kernels are kept: the user's cache, or a private temporary folder where there is no such thing."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "anomaly-exporter"
+    folder = base / _source_digest(Path(__file__).parent)
+    try:
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            _drop_old(base)
+        with tempfile.TemporaryFile(dir=folder):
+            return str(folder)
+    except (OSError, RuntimeError):  # a read-only or missing home
+        return tempfile.mkdtemp(prefix="anomaly-exporter-kernels-")
+
+
+# Must be set before numba is imported. An operator's own choice (a container image's baked cache) wins.
+if "NUMBA_CACHE_DIR" not in os.environ:
+    os.environ["NUMBA_CACHE_DIR"] = _cache_dir()
+
+import numba  # noqa: E402 -- see above
 
 
 def kernel(function: F) -> F:

@@ -1,0 +1,268 @@
+"""The composition root: config -> objects -> run, reload, stop. Everything is made here and handed down."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import requests
+from prometheus_client import CollectorRegistry
+
+from exporter import __version__, names
+from exporter.config import Config, Query, content_hash, load, mask
+from exporter.errors import ConfigError
+from exporter.publish.exposition import Page
+from exporter.publish.selfmetrics import SelfMetrics
+from exporter.publish.unit_page import UnitPage, added_labels
+from exporter.publish.web import Landing, LandingRow, LandingUnit, Routes, WebServer
+from exporter.schedule import Job, Schedule
+from exporter.source.client import Client
+from exporter.source.promql import raw_counters
+from exporter.source.reader import Reader
+from exporter.source.session import open_session
+from exporter.unit import Example, Receipt, Unit
+
+USER_AGENT = f"anomaly-exporter/{__version__}"
+STOP_PATIENCE_S = 4.0  # SIGTERM promises an exit within 5 s
+_SHOWN = 10
+
+log = logging.getLogger(__name__)
+
+
+def workers(units: int) -> int:
+    """Threads for cycles: their waiting for the server overlaps, their kernels share the cores."""
+    return max(2, min(8, units, 2 * (os.cpu_count() or 2)))
+
+
+def tenant_ids(config: Config) -> list[str]:
+    """The tenants to read, or one nameless tenant."""
+    return [tenant.id for tenant in config.tenants] or [""]
+
+
+def make_client(config: Config, session: requests.Session, tenant: str) -> Client:
+    """The client for one tenant of the configured source."""
+    source = config.source
+    return Client(
+        source.url,
+        session,
+        tenant=tenant or None,
+        timeout_s=source.timeout_s,
+        max_body_bytes=source.max_body_bytes,
+        accept_gzip=source.accept_gzip,
+        params=source.query_params,
+    )
+
+
+def make_reader(config: Config, client: Client, query: Query) -> Reader:
+    """The reader of one query through a client."""
+    source = config.source
+    return Reader(client, query.expr, query.step_s, source.max_points_per_query, source.max_in_flight)
+
+
+class App:
+    """The running exporter: units, schedule, page and web server. `reload` swaps the config, `stop` ends it all."""
+
+    def __init__(self, config_file: str, *, environ: Mapping[str, str] = os.environ) -> None:
+        """Raises ConfigError when the config can't be used."""
+        self._file = config_file
+        self._environ = environ
+        self._registry = CollectorRegistry()
+        self.metrics = SelfMetrics(self._registry)
+        self.page = Page(self._registry)
+        self.units: dict[str, Unit] = {}
+        self._config = load(config_file, environ)
+        self._session = open_session(self._config.source.http, user_agent=USER_AGENT)
+        self._schedule = Schedule(workers(len(tenant_ids(self._config)) * len(self._config.queries)))
+        self._web: WebServer | None = None
+        self._changing = threading.Lock()
+        self._stopped = threading.Event()
+
+    @property
+    def config(self) -> Config:
+        """The config in force."""
+        return self._config
+
+    @property
+    def port(self) -> int:
+        """The port that the web server listens on, 0 before it does."""
+        return self._web.port if self._web else 0
+
+    def start(self, listen_address: str, *, lifecycle: bool) -> None:
+        """Listen, then begin to read. Raises PublishError when the address can't be used."""
+        self._web = WebServer(listen_address, self._routes(lifecycle=lifecycle))
+        self._web.start()
+        self._adopt(self._config, self._session)
+        self._schedule.start()
+        self.metrics.reloaded(ok=True)
+        log.info("started", extra={"version": __version__, "port": self.port, "config": content_hash(self._config),
+                                   "units": len(self.units)})  # fmt: skip
+
+    def reload(self) -> None:
+        """Read the config file again. Raises ConfigError, and then everything goes on with the old config."""
+        with self._changing:
+            try:
+                config = load(self._file, self._environ)
+                session = open_session(config.source.http, user_agent=USER_AGENT)
+            except ConfigError:
+                self.metrics.reloaded(ok=False)
+                raise
+            old_session, self._session = self._session, session
+            self._adopt(config, session)
+            old_session.close()
+            self.metrics.reloaded(ok=True)
+            log.info("config reloaded", extra={"config": content_hash(config), "units": len(self.units)})
+
+    def stop(self) -> bool:
+        """Stop ticking, give running cycles a few seconds, stop listening. Returns whether all cycles ended."""
+        self._stopped.set()
+        ended = self._schedule.stop(STOP_PATIENCE_S)
+        if self._web is not None:
+            self._web.stop()
+        self._session.close()
+        return ended
+
+    def run_until_signal(self) -> None:
+        """Serve until SIGTERM or SIGINT; SIGHUP reloads."""
+        signal.signal(signal.SIGTERM, lambda *_: self._stopped.set())
+        signal.signal(signal.SIGINT, lambda *_: self._stopped.set())
+        hangup = threading.Event()
+        signal.signal(signal.SIGHUP, lambda *_: hangup.set())
+        while not self._stopped.wait(0.2):
+            if hangup.is_set():
+                hangup.clear()
+                self._reload_on_signal()
+
+    def ready(self) -> tuple[bool, str]:
+        """Ready as soon as every unit has run once and one of them well: a broken query must not hide the others."""
+        waiting = [key for key, unit in self.units.items() if unit.last is None]
+        if waiting:
+            return False, f"waiting for the first verdicts of {len(waiting)} of {len(self.units)} queries"
+        if not any(unit.last_good for unit in self.units.values()):
+            errors = {unit.last.error for unit in self.units.values() if unit.last}
+            return False, "no query could be read yet: " + "; ".join(sorted(errors))
+        return True, "ready"
+
+    # -- units ---------------------------------------------------------------------------------------------------------
+
+    def _adopt(self, config: Config, session: requests.Session) -> None:
+        """Make the units of a config, keeping the windows of those whose query and server stay the same."""
+        keep = self.units if _same_data(config, self._config) else {}
+        units: dict[str, Unit] = {}
+        for tenant in tenant_ids(config):
+            client = make_client(config, session, tenant)
+            for query in config.queries:
+                reader = make_reader(config, client, query)
+                unit = self._kept(keep, tenant, query, reader) or self._made(config, tenant, query, reader)
+                units[unit.key] = unit
+        old, self.units, self._config = self.units, units, config
+        self._schedule.set_jobs([self._job(unit) for unit in units.values()])
+        for key, unit in old.items():
+            if units.get(key) is not unit:
+                unit.close()
+                if key not in units:
+                    self.metrics.forget_unit(unit.tenant, unit.query.name)
+
+    def _kept(self, units: Mapping[str, Unit], tenant: str, query: Query, reader: Reader) -> Unit | None:
+        for unit in units.values():
+            if unit.tenant == tenant and unit.query == query:
+                unit.use(reader)
+                return unit
+        return None
+
+    def _made(self, config: Config, tenant: str, query: Query, reader: Reader) -> Unit:
+        vmanomaly = config.metric_names == "vmanomaly"
+        models = [model.name for model in query.models]
+        page = UnitPage(
+            self.page,
+            # Two generations of one unit may overlap during a reload; the page tells them apart.
+            f"{tenant}/{query.name}/{time.monotonic_ns()}",
+            added_labels(query.name, tenant, vmanomaly=vmanomaly),
+            models,
+            self._families(config),
+        )
+        self.metrics.register_unit(tenant, query.name, models)
+        for counter in raw_counters(query.expr):
+            log.warning(
+                f"{counter} looks like a counter read raw: it only ever grows; use rate({counter}[5m]) or increase()",
+                extra={"query": query.name},
+            )
+        return Unit(tenant, query, reader, page)
+
+    def _families(self, config: Config) -> Mapping[str, names.Family]:
+        return names.VMANOMALY_FAMILIES if config.metric_names == "vmanomaly" else names.FAMILIES
+
+    def _job(self, unit: Unit) -> Job:
+        tenant, query = unit.tenant, unit.query
+
+        def run(time_s: int) -> None:
+            self._record(unit, unit.run_cycle(time_s))
+
+        def skipped(time_s: int) -> None:
+            self.metrics.cycle_skipped(tenant, query.name)
+            log.warning("cycle skipped: the one before was still running", extra={"query": unit.key, "time": time_s})
+
+        def late(over_s: float) -> None:
+            self.metrics.cycle_late(tenant, query.name)
+            log.warning("cycle overran its interval", extra={"query": unit.key, "over_seconds": over_s})
+
+        return Job(f"{unit.key}@{query.interval_s}", query.interval_s, run, skipped, late)
+
+    def _record(self, unit: Unit, receipt: Receipt) -> None:
+        self.metrics.record(unit.tenant, unit.query.name, receipt)
+
+    # -- web -----------------------------------------------------------------------------------------------------------
+
+    def _routes(self, *, lifecycle: bool) -> Routes:
+        return Routes(
+            metrics=lambda openmetrics: self.page.chunks(self._families(self._config), openmetrics),
+            ready=self.ready,
+            reload=self.reload if lifecycle else None,
+            config_text=lambda: f"# {content_hash(self._config)}\n{mask(self._config)}",
+            landing=self._landing,
+        )
+
+    def _landing(self) -> Landing:
+        units = list(self.units.values())
+        worst = [(unit, example) for unit in units for example in unit.worst(_SHOWN)]
+        worst.sort(key=lambda pair: -pair[1].score)
+        missing = [(unit, example) for unit in units for example in unit.absent(_SHOWN)]
+        return Landing(
+            version=__version__,
+            units=[_landing_unit(unit) for unit in units],
+            worst=[_landing_row(unit, example) for unit, example in worst[:_SHOWN]],
+            absent=[_landing_row(unit, example) for unit, example in missing[:_SHOWN]],
+        )
+
+    def _reload_on_signal(self) -> None:
+        try:
+            self.reload()
+        except ConfigError as error:
+            log.error("config not reloaded, the old one stays in force: " + str(error))  # noqa: TRY400
+
+
+def _same_data(new: Config, old: Config) -> bool:
+    """Whether windows read under one config are what the other would read: credentials may differ, the data may not."""
+    def told(config: Config) -> Config:
+        source = replace(config.source, http=old.source.http, timeout_s=0, accept_gzip=False, max_in_flight=1,
+                         max_points_per_query=1, max_body_bytes=1)  # fmt: skip
+        return replace(config, source=source, queries=(), tenants=(), interval_s=0, window_s=0, step_s=0)
+
+    return told(new) == told(old)
+
+
+def _landing_unit(unit: Unit) -> LandingUnit:
+    raise NotImplementedError
+
+
+def _landing_row(unit: Unit, example: Example) -> LandingRow:
+    raise NotImplementedError
+
+
+def examples(rows: Iterator[Example]) -> list[Example]:
+    """All of them."""
+    return list(rows)

@@ -1,0 +1,145 @@
+"""The command line: flags as the exporters of this field have them, one function per subcommand."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from exporter import __version__
+from exporter.errors import AnomalyExporterError, ConfigError
+from exporter.logs import FORMATS, LEVELS, set_up
+
+DEFAULT_ADDRESS = ":9899"
+DEFAULT_FILE = "anomaly-exporter.yml"
+
+_FAILED = 1
+log = logging.getLogger("exporter")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser().parse_args(words or ["--help"])
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        print(f"{len(error.problems)} problem(s); nothing was started", file=sys.stderr)
+        return _FAILED
+    except AnomalyExporterError as error:
+        print(f"anomaly-exporter: {error}", file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="anomaly-exporter",
+        description="Anomaly scores and bands for every series of a Prometheus-compatible server.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"anomaly-exporter {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_check(commands)
+    _add_demo(commands)
+    compile_ = commands.add_parser("compile", help="compile all kernels now (for images with a read-only file system)")
+    compile_.set_defaults(command=_compile)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser("run", help="watch, judge and publish", allow_abbrev=False)
+    _add_config(run)
+    run.add_argument("--web.listen-address", dest="address", default=DEFAULT_ADDRESS, metavar="ADDRESS",
+                     help="where to serve /metrics (default: %(default)s)")  # fmt: skip
+    run.add_argument("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="allow POST /-/reload")
+    run.add_argument("--log.level", dest="log_level", choices=LEVELS, default="info")
+    run.add_argument("--log.format", dest="log_format", choices=FORMATS, default="logfmt")
+    run.set_defaults(command=_run)
+
+
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = commands.add_parser(
+        "check", help="validate the config, reach the source, say what would be watched", allow_abbrev=False
+    )
+    _add_config(check)
+    check.add_argument("--syntax-only", action="store_true", help="do not contact the source")
+    check.set_defaults(command=_check)
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = commands.add_parser("demo", help="show it all on a real Prometheus with made-up series", allow_abbrev=False)
+    demo.add_argument("--once", action="store_true", help="stop after the table instead of waiting for Ctrl-C")
+    demo.add_argument("--prometheus", metavar="FILE", help="the prometheus binary (default: from PATH)")
+    demo.add_argument("--alertmanager", metavar="FILE", help="the alertmanager binary (default: from PATH)")
+    demo.set_defaults(command=_demo)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config.file", dest="config_file", default=DEFAULT_FILE, metavar="FILE",
+                        help="the config (default: %(default)s)")  # fmt: skip
+
+
+# Each command imports what it needs itself: `--version` and `check --syntax-only` should not wait for numba.
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    set_up(arguments.log_level, arguments.log_format)
+    from exporter.app import App  # noqa: PLC0415
+
+    app = App(arguments.config_file)
+    app.start(arguments.address, lifecycle=arguments.lifecycle)
+    app.run_until_signal()
+    log.info("stopping")
+    ended = app.stop()
+    log.info("stopped" if ended else "stopped; a cycle was abandoned")
+    if not ended:
+        # Its thread can't be ended from outside and would keep the process alive. It holds no file and no lock.
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    set_up("warn", "logfmt")
+    if arguments.syntax_only:
+        from exporter.config import load  # noqa: PLC0415
+
+        config = load(arguments.config_file)
+        print(f"{arguments.config_file}: {len(config.queries)} queries, no problems (the source was not contacted)")
+        return 0
+    from exporter.check import check  # noqa: PLC0415
+
+    return check(arguments.config_file, print)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from exporter import demo  # noqa: PLC0415
+
+    options = demo.DemoOptions(
+        keep_running=not arguments.once,
+        prometheus_binary=arguments.prometheus,
+        alertmanager_binary=arguments.alertmanager,
+    )
+    return demo.run(options)
+
+
+def _compile(_arguments: argparse.Namespace) -> int:
+    set_up("info", "logfmt")
+    from exporter.compilation import compile_kernels  # noqa: PLC0415
+
+    kernels = compile_kernels()
+    print(f"{kernels} kernels compiled into {Path(os.environ['NUMBA_CACHE_DIR'])}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

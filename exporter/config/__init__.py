@@ -1,0 +1,43 @@
+"""The config file: YAML in, one frozen Config out, or every problem at once."""
+
+from exporter.config.files import unreadable_files
+from exporter.config.loading import load, parse
+from exporter.config.masking import content_hash, mask
+from exporter.config.schema import (
+    SENSITIVITIES,
+    Authorization,
+    BasicAuth,
+    Config,
+    Header,
+    HttpConfig,
+    OAuth2,
+    ProxyConfig,
+    Query,
+    Source,
+    Tenant,
+    TlsConfig,
+)
+from exporter.config.secret import MASK, Secret, mask_url
+
+__all__ = [
+    "MASK",
+    "SENSITIVITIES",
+    "Authorization",
+    "BasicAuth",
+    "Config",
+    "Header",
+    "HttpConfig",
+    "OAuth2",
+    "ProxyConfig",
+    "Query",
+    "Secret",
+    "Source",
+    "Tenant",
+    "TlsConfig",
+    "content_hash",
+    "load",
+    "mask",
+    "mask_url",
+    "parse",
+    "unreadable_files",
+]

@@ -1,0 +1,179 @@
+"""Every key of the config file, once: the reader accepts exactly these, and docs/configuration.md lists them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of one block: the type and default as the reference prints them, and what it means.
+
+    The value of a ``secret`` key is never shown. ``default`` is YAML, ``required``, or empty (not set).
+    """
+
+    name: str
+    type: str
+    default: str
+    meaning: str
+    example: str
+    secret: bool = False
+
+
+PROXY_KEYS = (
+    Key("proxy_url", "URL", "", "HTTP or HTTPS proxy to go through; may hold user and password.",
+        "http://proxy:3128"),
+    Key("no_proxy", "text", "", "Hosts, domains, IP addresses and CIDR ranges (comma-separated, port allowed) reached"
+        " without the proxy. Needs `proxy_url`.", "10.0.0.0/8,.internal"),
+    Key("proxy_from_environment", "boolean", "false", "Take the proxy from `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`."
+        " Excludes `proxy_url` and `no_proxy`.", "true"),
+    Key("proxy_connect_header", "mapping of lists", "{}", "Headers sent to the proxy, and only to it, when a tunnel is"
+        " opened (CONNECT). Values are secret.", "{X-Proxy-Token: [s3cret]}", secret=True),
+)  # fmt: skip
+
+HTTP_KEYS = (
+    Key("basic_auth", "block", "", "User and password. At most one of `basic_auth`, `authorization`, `oauth2`,"
+        " `bearer_token`, `bearer_token_file`.", "{username: ae, password_file: pw.txt}"),
+    Key("authorization", "block", "", "An `Authorization` header of any type but Basic.",
+        "{credentials_file: token.txt}"),
+    Key("bearer_token", "secret", "", "Short for `authorization: {credentials: ...}`.", "${TOKEN}", secret=True),
+    Key("bearer_token_file", "path", "", "Short for `authorization: {credentials_file: ...}`.",
+        "/run/secrets/token"),
+    Key("oauth2", "block", "", "OAuth 2.0 client credentials; the token is cached until shortly before it expires.",
+        "{client_id: ae, client_secret_file: s.txt, token_url: 'https://sso/token'}"),
+    Key("tls_config", "block", "{}", "TLS of the connection.", "{ca_file: ca.pem}"),
+    *PROXY_KEYS,
+    Key("follow_redirects", "boolean", "true", "Follow HTTP redirects. Credentials and `http_headers` never go to"
+        " another host.", "false"),
+    Key("enable_http2", "boolean", "true", "Accepted for compatibility; connections speak HTTP/1.1.", "false"),
+    Key("http_headers", "mapping of blocks", "{}", "More headers, by name. Not allowed: headers that the client sets"
+        " itself.", "{X-Api-Key: {secrets: ['${KEY}']}}"),
+)  # fmt: skip
+
+BLOCKS: dict[str, tuple[Key, ...]] = {
+    "": (
+        Key("global", "block", "{}", "Times that hold for every query.", "{interval: 1m}"),
+        Key("source", "block", REQUIRED, "The metrics server.", "{url: 'http://prometheus:9090'}"),
+        Key("tenants", "list of blocks", "[]", "Mimir or Cortex tenants; every query runs once per tenant.",
+            "[{id: team-a}]"),
+        Key("queries", "list of blocks", REQUIRED, "What to watch; at least one.",
+            "[{name: load, expr: node_load1}]"),
+        Key("metric_names", "text", "default", "`default`, or `vmanomaly` to publish under vmanomaly's metric and label"
+            " names.", "vmanomaly"),
+        Key("remote_write", "list", "[]", "Must be empty: not available in this version.", "[]"),
+    ),
+    "global": (
+        Key("interval", "duration", "1m", "How often the newest sample of every series is judged. At least 1s, at most"
+            " `step`, divides `step`.", "1m"),
+        Key("step", "duration", "5m", "Grid of the window: one sample per series and step. 1s to 1h, divides a day.",
+            "5m"),
+        Key("window", "duration", "14d", "History the models are fitted on. A multiple of `step`, 2d to 1y, at most"
+            " 100000 steps.", "14d"),
+    ),
+    "source": (
+        Key("url", "URL", REQUIRED, "Where the query API is, without `/api/v1`. Mimir and Cortex: with their prefix, as"
+            " in the example.", "http://mimir:8080/prometheus"),
+        Key("timeout", "duration", "30s", "Longest wait for an answer; 100ms to 1h.", "1m"),
+        Key("accept_gzip", "boolean", "false", "Ask for compressed answers. Costs the server several times the query"
+            " itself; useful over slow links.", "true"),
+        Key("max_in_flight", "integer", "4", "Queries under way at once; 1 to 64.", "2"),
+        Key("max_points", "integer", "2000000", "Points one query may return; longer reads are split by time."
+            " 1000 to 100000000.", "1000000"),
+        Key("max_body_bytes", "size", "512MiB", "Largest answer that is read, after decompression. 64KiB to 16GiB.",
+            "1GiB"),
+        Key("params", "mapping of texts", "{}", "URL parameters added to every query.", '{nocache: "1"}'),
+        *HTTP_KEYS,
+    ),
+    "basic_auth": (
+        Key("username", "text", "", "The user; no colon.", "ae"),
+        Key("username_file", "path", "", "File that holds the user. Excludes `username`.", "/run/secrets/user"),
+        Key("password", "secret", "", "The password.", "${PASSWORD}", secret=True),
+        Key("password_file", "path", "", "File that holds the password. Excludes `password`.", "/run/secrets/pw"),
+    ),
+    "authorization": (
+        Key("type", "text", "Bearer", "The word before the credentials; not `Basic`.", "Bearer"),
+        Key("credentials", "secret", "", "The credentials.", "${TOKEN}", secret=True),
+        Key("credentials_file", "path", "", "File that holds the credentials, read again on every use. Excludes"
+            " `credentials`.", "/run/secrets/token"),
+    ),
+    "oauth2": (
+        Key("client_id", "text", REQUIRED, "The client.", "anomaly-exporter"),
+        Key("client_secret", "secret", "", "Its secret.", "${CLIENT_SECRET}", secret=True),
+        Key("client_secret_file", "path", "", "File that holds its secret. Excludes `client_secret`.",
+            "/run/secrets/client"),
+        Key("token_url", "URL", REQUIRED, "Where tokens are issued.", "https://sso.example.org/token"),
+        Key("scopes", "list of texts", "[]", "Scopes to ask for.", "[metrics.read]"),
+        Key("endpoint_params", "mapping of texts", "{}", "Further parameters of the token request. Values are treated"
+            " as secret.", "{audience: prometheus}", secret=True),
+        Key("tls_config", "block", "{}", "TLS of the connection to the token server.", "{ca_file: sso-ca.pem}"),
+        *PROXY_KEYS,
+    ),
+    "tls_config": (
+        Key("ca", "PEM text", "", "Certificates of the CAs to trust. Without `ca` and `ca_file`: those of the system.",
+            "|"),
+        Key("ca_file", "path", "", "File with those certificates. Excludes `ca`.", "/etc/ssl/our-ca.pem"),
+        Key("cert", "PEM text", "", "Client certificate (and chain). Needs a key.", "|"),
+        Key("cert_file", "path", "", "File with it. Excludes `cert`.", "client.pem"),
+        Key("key", "secret PEM text", "", "Private key of the client certificate, not encrypted.", "|", secret=True),
+        Key("key_file", "path", "", "File with it. Excludes `key`.", "client-key.pem"),
+        Key("server_name", "text", "", "Name that the server's certificate must carry, where it is not the host of the"
+            " URL.", "prometheus.internal"),
+        Key("min_version", "text", "TLS12", "Lowest TLS version: `TLS10`, `TLS11`, `TLS12` or `TLS13`.", "TLS13"),
+        Key("max_version", "text", "", "Highest TLS version, as above.", "TLS12"),
+        Key("insecure_skip_verify", "boolean", "false", "Do not check the server's certificate. Unsafe.", "true"),
+    ),
+    "http_headers": (
+        Key("values", "list of texts", "[]", "Values of the header, sent comma-separated.", "[a, b]"),
+        Key("secrets", "list of secrets", "[]", "More values, never shown.", "['${KEY}']", secret=True),
+        Key("files", "list of paths", "[]", "Files that hold more values, read again on every use.",
+            "[/run/secrets/key]"),
+    ),
+    "tenants": (
+        Key("id", "text", REQUIRED, "The tenant (header `X-Scope-OrgID`): up to 150 of `0-9 a-z A-Z ! - _ . * ' ( )`."
+            " `a|b` reads several tenants at once.", "team-a"),
+    ),
+    "queries": (
+        Key("name", "text", REQUIRED, "Label `query` of everything published: up to 64 letters, digits and"
+            " underscores, no digit first, each name once.", "http_requests"),
+        Key("expr", "text", REQUIRED, "PromQL that gives one series per thing to watch. Counters within `rate()`.",
+            "sum by (service) (rate(http_requests_total[5m]))"),
+        Key("models", "list", "[robust_band, shesd]", "Models that judge each series, by name or as a block with"
+            " options; each at most once.", "[robust_band]"),
+        Key("sensitivity", "text or number", "normal", "`high` (0.85), `normal` (1), `low` (1.25), or the factor on the"
+            " threshold itself: 0.1 (many anomalies) to 10 (few).", "high"),
+        Key("signals", "list", "[]", "Must be empty: not available in this version.", "[]"),
+        Key("direction", "text", "both", "Which deviations count: `both`, `above` or `below`.", "above"),
+        Key("min_deviation", "number", "0", "Deviations smaller than this never count, in the unit of the series.",
+            "10"),
+        Key("min_relative_deviation", "number", "0", "The same as a share of the expected value: 0.2 is 20 %.", "0.2"),
+        Key("data_range", "list of two numbers", "[-.inf, .inf]", "Values that can be: the band is kept within it, a"
+            " sample outside is an anomaly. `.inf` is no limit.", "[0, .inf]"),
+        Key("min_history", "duration", "0s", "A series is not judged before it is this old. At most `window`.", "1d"),
+        Key("absent_for", "duration", "1d", "How long a vanished series is shown as absent before it is forgotten. At"
+            " most 1y.", "6h"),
+        Key("interval", "duration", "", "In place of `global.interval`.", "30s"),
+        Key("step", "duration", "", "In place of `global.step`.", "1m"),
+        Key("window", "duration", "", "In place of `global.window`.", "7d"),
+    ),
+    "robust_band": (Key("name", "text", REQUIRED, "`robust_band`.", "robust_band"),),
+    "shesd": (
+        Key("name", "text", REQUIRED, "`shesd`.", "shesd"),
+        Key("alpha", "number", "0.05", "Level of the outlier test: above 0, up to 0.5.", "0.01"),
+        Key("max_anoms", "number", "0.02", "Largest share of the window that may be outliers: above 0, up to 0.49.",
+            "0.05"),
+        Key("seasonal", "text", "median", "How the season is removed: `median` (phase medians, fast) or `stl` (as in"
+            " the paper, thousands of times slower).", "stl"),
+    ),
+}  # fmt: skip
+
+
+def keys_of(block: str) -> dict[str, Key]:
+    """The keys a block may have, by name."""
+    return {key.name: key for key in BLOCKS[block]}
+
+
+def homes_of(name: str) -> tuple[str, ...]:
+    """The blocks that have a key of this name, for a hint to whoever put it elsewhere."""
+    return tuple(block for block, keys in BLOCKS.items() if block and any(key.name == name for key in keys))

@@ -1,0 +1,117 @@
+"""From a file to a Config, or to a ConfigError with everything that is wrong in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from exporter.config.document import Mark, Problems, read_document
+from exporter.config.http import TENANT_HEADER, read_http
+from exporter.config.queries import Times, no_remote_write, read_global, read_query, read_tenant, unique
+from exporter.config.reading import Block, Setting, Spot
+from exporter.config.schema import MIB, Config, MetricNames, Query, Source, Tenant, no_params
+from exporter.config.values import boolean, choice, duration_ms, integer, server_url, size_bytes, text_mapping
+from exporter.errors import ConfigError, Problem
+
+MAX_FILE_BYTES = 4 * MIB
+NO_TENANTS: tuple[Tenant, ...] = ()
+
+_NAMES: tuple[MetricNames, ...] = ("default", "vmanomaly")
+_BODY_ALLOWED = "a size from 64KiB to 16GiB: a number of bytes, or with KiB, MiB, GiB"
+
+
+def load(path: str, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read and check the config file at ``path``; relative paths in it start at its directory.
+
+    ``environ`` gives the variables for ``${NAME}``. Raises ConfigError with all problems, in file order.
+    """
+    return parse(_read_file(path), path, environ)
+
+
+def parse(text: str, file: str, environ: Mapping[str, str] = os.environ) -> Config:
+    """Check the text of a config; ``file`` names it in messages, and relative paths start at its directory.
+
+    Raises ConfigError with all problems, in file order.
+    """
+    problems = Problems()
+    root = read_document(text, problems)
+    if root is None:
+        raise ConfigError(file, problems.in_file_order())
+    spot = Spot(Setting(problems, environ, Path(file).parent), root, "")
+    config = read_config(spot.block(""))
+    if problems:
+        raise ConfigError(file, problems.in_file_order())
+    return config
+
+
+def read_config(block: Block) -> Config:
+    """The whole file. Relations between its parts are checked here."""
+    times = block.get("global", read_global, Times())
+    source = block.need("source", read_source, Source(""))
+    tenants = block.get("tenants", read_tenants, NO_TENANTS)
+    _check_tenant_header(block, source, tenants)
+    return Config(
+        source=source,
+        queries=block.need("queries", lambda spot: read_queries(spot, times), ()),
+        interval_s=times.interval_s,
+        window_s=times.window_s,
+        step_s=times.step_s,
+        tenants=tenants,
+        metric_names=block.get("metric_names", choice(*_NAMES), "default"),
+        remote_write=block.get("remote_write", no_remote_write, ()),
+    )
+
+
+def read_source(spot: Spot) -> Source:
+    """The metrics server and how to talk to it."""
+    block = spot.block("source")
+    return Source(
+        url=block.need("url", server_url, ""),
+        http=read_http(block),
+        timeout_s=block.get("timeout", duration_ms(100, 3_600_000), 30_000) / 1000,
+        accept_gzip=block.get("accept_gzip", boolean, False),
+        max_in_flight=block.get("max_in_flight", integer(1, 64), 4),
+        max_points_per_query=block.get("max_points", integer(1000, 100_000_000), 2_000_000),
+        max_body_bytes=block.get("max_body_bytes", size_bytes(1 << 16, 1 << 34, _BODY_ALLOWED), 512 * MIB),
+        query_params=block.get("params", text_mapping, no_params()),
+    )
+
+
+def read_tenants(spot: Spot) -> tuple[Tenant, ...]:
+    """The tenants, each id once."""
+    return unique(spot, read_tenant, "id")
+
+
+def read_queries(spot: Spot, times: Times) -> tuple[Query, ...]:
+    """The queries, each name once, at least one."""
+    if not spot.listing().items:
+        raise spot.fault("no queries", value="", allowed="at least one query")
+    return unique(spot, read_query(times), "name")
+
+
+def _check_tenant_header(block: Block, source: Source, tenants: tuple[Tenant, ...]) -> None:
+    named = [header.name for header in source.http.http_headers if header.name.lower() == TENANT_HEADER.lower()]
+    if tenants and named:
+        message = f"sets the tenant as http_headers.{named[0]} does"
+        block.blame("tenants", message, allowed="one of the two")
+
+
+def _read_file(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or "unreadable").lower()
+        raise _unreadable(path, 0, f"can't read the config: {reason}", "a YAML file that this user may read") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise _unreadable(path, 0, "the config is too large", f"at most {MAX_FILE_BYTES // MIB} MiB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _unreadable(path, line, f"byte 0x{data[error.start]:02x} is not UTF-8", "text in UTF-8") from error
+
+
+def _unreadable(path: str, line: int, message: str, allowed: str) -> ConfigError:
+    return ConfigError(path, (Problem(Mark(line).line, "", message, allowed=allowed),))

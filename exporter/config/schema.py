@@ -1,0 +1,171 @@
+"""The config as the program sees it: typed, frozen, complete with defaults. Secrets never show in a repr."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from exporter.config.secret import NO_SECRET, Secret
+from exporter.models.settings import ModelSettings, RobustBandSettings, ShesdSettings
+
+DAY_S = 86_400
+MIB = 1 << 20
+
+Direction = Literal["both", "above", "below"]
+MetricNames = Literal["default", "vmanomaly"]
+TlsVersion = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
+
+SENSITIVITIES = {"high": 0.85, "normal": 1.0, "low": 1.25}
+DEFAULT_MODELS: tuple[ModelSettings, ...] = (RobustBandSettings(), ShesdSettings())
+
+
+def no_params() -> Mapping[str, str]:
+    """An empty, read-only mapping."""
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class BasicAuth:
+    """User and password; of each pair at most one is set. Files are read on use."""
+
+    username: str = ""
+    username_file: str = ""
+    password: Secret = NO_SECRET
+    password_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """``Authorization: <type> <credentials>``; at most one of the two sources is set. ``bearer_token`` becomes this."""
+
+    type: str = "Bearer"
+    credentials: Secret = NO_SECRET
+    credentials_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """TLS of one connection. Inline texts are PEM; files are watched and read again when they change."""
+
+    ca: str = field(default="", repr=False)
+    ca_file: str = ""
+    cert: str = field(default="", repr=False)
+    cert_file: str = ""
+    key: Secret = NO_SECRET
+    key_file: str = ""
+    server_name: str = ""
+    min_version: TlsVersion | None = None
+    max_version: TlsVersion | None = None
+    insecure_skip_verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One HTTP header: all values, secrets and file contents are sent, comma-separated. Files are read on use."""
+
+    name: str
+    values: tuple[str, ...] = field(default=(), repr=False)
+    secrets: tuple[Secret, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """Which proxy to use: ``url`` except for the hosts of ``no_proxy``, or what the environment says, or none.
+
+    ``url`` is a secret because it may hold a password. ``connect_headers`` go to the proxy only, on CONNECT.
+    """
+
+    url: Secret = NO_SECRET
+    no_proxy: str = ""
+    from_environment: bool = False
+    connect_headers: tuple[Header, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth2:
+    """Client-credentials grant: where the token comes from."""
+
+    client_id: str
+    token_url: str = field(repr=False)  # its query may hold a secret
+    client_secret: Secret = NO_SECRET
+    client_secret_file: str = ""
+    scopes: tuple[str, ...] = ()
+    endpoint_params: Mapping[str, str] = field(default_factory=no_params, repr=False, hash=False)
+    tls: TlsConfig = TlsConfig()
+    proxy: ProxyConfig = ProxyConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """Prometheus' http_config. At most one of ``basic_auth, authorization, oauth2`` is set."""
+
+    basic_auth: BasicAuth | None = None
+    authorization: Authorization | None = None
+    oauth2: OAuth2 | None = None
+    tls: TlsConfig = TlsConfig()
+    proxy: ProxyConfig = ProxyConfig()
+    http_headers: tuple[Header, ...] = ()
+    follow_redirects: bool = True
+    enable_http2: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The metrics server. ``url`` has no trailing slash, no credentials, no query."""
+
+    url: str
+    http: HttpConfig = HttpConfig()
+    timeout_s: float = 30.0
+    accept_gzip: bool = False
+    max_in_flight: int = 4
+    max_points_per_query: int = 2_000_000
+    max_body_bytes: int = 512 * MIB
+    query_params: Mapping[str, str] = field(default_factory=no_params, repr=False, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A Mimir or Cortex tenant (header ``X-Scope-OrgID``); ``a|b`` reads several at once."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to watch and how to judge it. ``interval_s, step_s, window_s`` are effective: own or global.
+
+    ``sensitivity`` multiplies the models' threshold (0.85 high, 1 normal, 1.25 low).
+    """
+
+    name: str
+    expr: str
+    models: tuple[ModelSettings, ...] = DEFAULT_MODELS
+    sensitivity: float = 1.0
+    signals: tuple[str, ...] = ()
+    direction: Direction = "both"
+    min_deviation: float = 0.0
+    min_relative_deviation: float = 0.0
+    data_range: tuple[float, float] = (-math.inf, math.inf)
+    min_history_s: int = 0
+    absent_for_s: int = DAY_S
+    interval_s: int = 60
+    step_s: int = 300
+    window_s: int = 14 * DAY_S
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole config file. ``remote_write`` is always empty in this version."""
+
+    source: Source
+    queries: tuple[Query, ...]
+    interval_s: int = 60
+    window_s: int = 14 * DAY_S
+    step_s: int = 300
+    tenants: tuple[Tenant, ...] = ()
+    metric_names: MetricNames = "default"
+    remote_write: tuple[()] = ()

@@ -1,0 +1,214 @@
+"""Keeps one window up to date: the whole of it at the start, the newest samples each cycle, what was missed between.
+
+After an update at time T every column up to the one that ends at or before T is complete, however long the server or
+this process was away; an update that fails changes nothing that the next one does not repair.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.config.schema import Query
+from exporter.kernels import kernel
+from exporter.samples import SampleBatch
+from exporter.series import REJECTED, SeriesTable
+from exporter.source.scan import Answer
+from exporter.window import Window, Written
+
+I64 = npt.NDArray[np.int64]
+
+PROBE_S = 300.0  # Prometheus' own look-back: a series sampled less often is not watched by its true times
+_MISSED_SAMPLES = 2.5  # a series is missing when this many of its usual sample spacings have passed
+_MISSED_CYCLES = 1.5
+
+log = logging.getLogger(__name__)
+
+
+class Reads(Protocol):
+    """How a query is read (``source.reader.Reader``)."""
+
+    plain: bool
+
+    def range(self, start_s: int, end_s: int, series_hint: int | None) -> Iterator[Answer]:
+        """Answers that together hold every grid time from start to end."""
+
+    def newest(self, time_s: int, lookback_s: int) -> Answer:
+        """The newest samples at a time."""
+
+    def repeats(self, time_s: int, since_s: int) -> bool:
+        """Whether the values at `time_s` only repeat samples from before `since_s`."""
+
+
+@dataclass(slots=True)
+class Intaken:
+    """What one update brought: counts for the receipt, the rows that are new, and the server's remarks."""
+
+    new_rows: list[I64] = field(default_factory=list)
+    series: int = 0
+    samples: int = 0
+    filled_columns: int = 0
+    repeated: bool = False
+    slow_scans: int = 0
+    remarks: Counter[str] = field(default_factory=Counter)
+    texts: set[str] = field(default_factory=set)
+
+    def note(self, answer: Answer) -> None:
+        """Count what an answer says about itself."""
+        self.samples += len(answer.batch.value)
+        self.slow_scans += not answer.fast
+        self.remarks.update(
+            warning=len(answer.warnings),
+            info=len(answer.infos),
+            partial=int(answer.partial),
+            histogram=answer.batch.histograms,
+        )
+        self.texts.update(answer.warnings, answer.infos)
+
+    def note_written(self, written: Written) -> None:
+        """Count the samples that did not simply land in their cell."""
+        self.remarks.update(
+            late=written.late, future=written.future, too_old=written.too_old, not_finite=written.not_finite
+        )
+
+
+@kernel
+def _repeated_rows(rows: I64, seen: npt.NDArray[np.bool_]) -> int:
+    """Mark the second and later mention of a row as REJECTED; returns how many there were."""
+    repeated = 0
+    for i in range(len(rows)):
+        if rows[i] < 0:
+            continue
+        if seen[rows[i]]:
+            rows[i] = REJECTED
+            repeated += 1
+        else:
+            seen[rows[i]] = True
+    return repeated
+
+
+def sample_spacing(batch: SampleBatch, lookback_s: float) -> float:
+    """The spacing in seconds that 95 % of the series do not exceed; one with a single sample counts as `lookback_s`."""
+    count = np.diff(batch.first)
+    there = count > 0
+    if not there.any():
+        return lookback_s
+    last, first = batch.time_ms[batch.first[1:][there] - 1], batch.time_ms[batch.first[:-1][there]]
+    several = count[there] > 1
+    spacing = np.where(several, (last - first) / np.maximum(count[there] - 1, 1) / 1000.0, lookback_s)
+    return float(np.quantile(spacing, 0.95))
+
+
+class Intake:
+    """Reads one query into a window and a series table; ``complete`` is the newest column known to be final."""
+
+    def __init__(self, query: Query, reader: Reads, table: SeriesTable, window: Window) -> None:
+        self._query = query
+        self._reader = reader
+        self._table = table
+        self._window = window
+        self._complete: int | None = None
+        self._covered_s: int = 0
+        self._spacing_s: float | None = None
+        self._updates = 0
+        self._previous: SampleBatch | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the window has been read once."""
+        return self._complete is not None
+
+    @property
+    def absent_after_s(self) -> float:
+        """Age of the newest sample beyond which a series counts as missing."""
+        cycles = _MISSED_CYCLES * self._query.interval_s
+        if not self._reader.plain:
+            return cycles
+        return max(cycles, _MISSED_SAMPLES * (self._spacing_s or PROBE_S / _MISSED_SAMPLES))
+
+    def use(self, reader: Reads) -> None:
+        """Read through another reader from now on; what has been read stays."""
+        self._reader = reader
+
+    def update(self, time_s: int) -> Intaken:
+        """Bring the window up to `time_s` (unix seconds). Raises SourceError; what was read until then stays."""
+        taken = Intaken()
+        open_column = self._window.column_of(time_s)
+        self._window.advance(open_column)
+        lookback_s = self._lookback(time_s)
+        self._fill(time_s, open_column, lookback_s, taken)
+        self._read_newest(time_s, lookback_s, taken)
+        self._complete = time_s // self._query.step_s
+        self._covered_s = time_s
+        self._updates += 1
+        return taken
+
+    def _lookback(self, time_s: int) -> int:
+        """How far back the newest samples are asked for. Hourly the spacing of the samples is measured anew."""
+        if self._spacing_s is None or self._updates % max(1, 3600 // self._query.interval_s) == 0:
+            self._spacing_s = None
+            return math.ceil(max(PROBE_S, _MISSED_CYCLES * self._query.interval_s))
+        usual = math.ceil(self.absent_after_s)
+        missed = time_s - self._covered_s
+        return max(usual, missed + usual) if missed <= PROBE_S else usual
+
+    def _fill(self, time_s: int, open_column: int, lookback_s: int, taken: Intaken) -> None:
+        """Read the columns that no newest-sample read has completed and none at `time_s` will."""
+        if self._complete is None:
+            first = open_column - self._window.size
+        else:
+            first = max(self._complete + 1, open_column - self._window.size)
+            if self._reader.plain and time_s - self._covered_s <= lookback_s:
+                return
+        if first >= open_column:
+            return
+        step_s = self._query.step_s
+        hint = self._table.live if self._complete is not None else None
+        for answer in self._reader.range(first * step_s, (open_column - 1) * step_s, hint):
+            taken.note(answer)
+            self._window.write_grid(self._rows_of(answer.batch, taken), answer.batch)
+        taken.filled_columns = open_column - first
+
+    def _read_newest(self, time_s: int, lookback_s: int, taken: Intaken) -> None:
+        answer = self._reader.newest(time_s, lookback_s)
+        taken.note(answer)
+        batch = answer.batch
+        taken.series = batch.series
+        if self._reader.plain:
+            self._spacing_s = self._spacing_s or sample_spacing(batch, lookback_s)
+        elif self._is_repeat(batch, time_s):
+            taken.repeated = True
+            return
+        self._previous = batch
+        taken.note_written(self._window.write_newest(self._rows_of(batch, taken), batch))
+
+    def _is_repeat(self, batch: SampleBatch, time_s: int) -> bool:
+        """Whether an expression's values are the last cycle's, only repeated by the server's look-back.
+
+        The server is asked only when every value is the same to the bit, which live series hardly ever are.
+        """
+        before = self._previous
+        if before is None or batch.series == 0 or not np.array_equal(batch.label_hash, before.label_hash):
+            return False
+        if not np.array_equal(batch.value, before.value, equal_nan=True):
+            return False
+        return self._reader.repeats(time_s, self._covered_s)
+
+    def _rows_of(self, batch: SampleBatch, taken: Intaken) -> I64:
+        """The rows of a batch's series, made where they are new; refused and repeated series are negative."""
+        rows = self._table.find(batch)
+        new_rows = self._table.admit(batch, rows)
+        if len(new_rows):
+            self._window.grow(self._table.rows)
+            self._window.place(rows, batch, np.isin(rows, new_rows))
+            taken.new_rows.append(new_rows)
+        repeated = _repeated_rows(rows, np.zeros(self._table.rows, np.bool_))
+        taken.remarks.update(duplicate=repeated, collision=int(np.count_nonzero(rows == REJECTED)) - repeated)
+        return rows

@@ -1,0 +1,305 @@
+"""Keeps the verdicts of one window: fits each row about hourly, judges each newest sample once, knows each row's state.
+
+Everything happens on the grid of columns and cycles, which is derived from the clock's epoch and the hash of a row's
+labels, never from the start of the process: a restart, a replica and a replay fit on the same samples.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.config.schema import Query
+from exporter.models.floors import Summary, summarise
+from exporter.models.robust_band import LEAST_SAMPLES
+from exporter.models.rows import ModelRows, model_rows
+from exporter.series import SeriesTable
+from exporter.verdict import ABSENT, CONSTANT, FREE, GONE, OK, Bands, Facts, apply_policy, states
+from exporter.window import NEVER, Window, suitable_offset
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+FIT_EVERY_S = 3600
+_BLOCK = 128  # rows fitted together: their views stay in the processor's cache
+_FEW = 64  # rows that may linger whatever the number of series
+
+log = logging.getLogger(__name__)
+
+
+def horizon(step_s: int) -> int:
+    """Columns after its last one that a fit must serve until the next one."""
+    return FIT_EVERY_S // step_s + 2
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one update did: samples judged, rows fitted by model, rows whose model failed."""
+
+    judged: int
+    fitted: int
+    failed: int
+
+
+class Judging:
+    """Verdicts by row. ``bands[model]`` holds the latest score and band in the unit of the series (N,), ``value`` the
+    judged sample, ``judged_ms`` its time; NaN where there is none. ``state`` says whether that is about the present."""
+
+    def __init__(self, query: Query, table: SeriesTable, window: Window) -> None:
+        self._query = query
+        self._table = table
+        self._window = window
+        self._cycles = max(1, FIT_EVERY_S // query.interval_s)
+        self._column: int | None = None
+        served = horizon(query.step_s)
+        self.models: dict[str, ModelRows] = {
+            choice.name: model_rows(choice, query.step_s, served, query.sensitivity) for choice in query.models
+        }
+        self.bands = {name: _no_bands(0) for name in self.models}
+        self.value: F64 = np.empty(0)
+        self.judged_ms: I64 = np.empty(0, np.int64)
+        self.state = np.empty(0, np.int8)
+        self._hash: I64 = np.empty(0, np.int64)
+        self._fit_cycle: I64 = np.empty(0, np.int64)
+        self._valid = np.empty(0, np.int32)
+        self._first: I64 = np.empty(0, np.int64)
+        self._constant = np.empty(0, np.bool_)
+        self._live = np.empty(0, np.bool_)
+
+    @property
+    def live(self) -> I64:
+        """Rows that hold a series, ascending."""
+        return np.flatnonzero(self._live)
+
+    @property
+    def current(self) -> I64:
+        """Rows whose latest verdict is about the present, ascending."""
+        return np.flatnonzero((self.state == OK) | (self.state == CONSTANT))
+
+    def admit(self, rows: I64) -> None:
+        """Take in rows that the window has given to new series."""
+        self._grow(self._window.rows)
+        self._live[rows] = True
+        self._hash[rows] = [self._table.stable_hash(row) for row in rows.tolist()]  # once in the life of a series
+
+    def dismiss(self, rows: I64) -> None:
+        """Forget rows whose series are gone for good."""
+        for model in self.models.values():
+            model.clear(rows)
+        for bands in self.bands.values():
+            _write(bands, rows, _no_bands(len(rows)))
+        self.value[rows] = np.nan
+        self.judged_ms[rows] = NEVER
+        self.state[rows] = FREE
+        self._fit_cycle[rows] = -1
+        self._valid[rows] = 0
+        self._live[rows] = False
+
+    def update(self, time_s: int, absent_after_s: float) -> Judged:
+        """Judge what the window holds at `time_s`: columns that have become final are absorbed in their order, rows
+        that are due are fitted, each newest sample is judged once against what was expected of its column."""
+        open_column = self._window.column_of(time_s)
+        rows = self.live
+        judged = failed = 0
+        if self._column is None or open_column - self._column > horizon(self._query.step_s):
+            self._fit_cycle[rows] = -1  # start, or away for longer than a fit serves
+            self._column = open_column
+        while self._column < open_column:
+            judged += self._judge(rows, self._column)
+            self._move_on(rows, self._column)
+            self._column += 1
+        due = rows[self._due_cycle(rows, time_s) > self._fit_cycle[rows]]
+        failed = self._fit(due, time_s, open_column)
+        judged += self._judge(rows, open_column)
+        self._settle(rows, time_s, absent_after_s)
+        return Judged(judged, len(due), failed)
+
+    def expendable(self, time_s: int) -> I64:
+        """Rows to be given up: gone for longer than the window, or more missing ones than memory should be kept for.
+
+        Missing rows that never had enough samples for a verdict may be an eighth of the present ones, missing judged
+        ones as many as the present ones; the longest gone go first.
+        """
+        rows = self.live
+        missing = rows[(self.state[rows] == ABSENT) | (self.state[rows] == GONE)]
+        present = len(rows) - len(missing)
+        order = missing[np.argsort(self._window.last_ms[missing], kind="stable")]
+        short = order[self._valid[order] < LEAST_SAMPLES]
+        known = order[self._valid[order] >= LEAST_SAMPLES]
+        over = [short[: max(0, len(short) - max(_FEW, present // 8))], known[: max(0, len(known) - max(_FEW, present))]]
+        expired = order[self._window.last_ms[order] < (time_s - self._query.window_s) * 1000]
+        return np.unique(np.concatenate([*over, expired]))
+
+    # -- fitting -------------------------------------------------------------------------------------------------------
+
+    def _due_cycle(self, rows: I64, time_s: int) -> I64:
+        """The number of the newest cycle, up to this time, at which each row was to be fitted."""
+        cycle = time_s // self._query.interval_s
+        return cycle - (cycle + self._hash[rows]) % self._cycles
+
+    def _fit(self, rows: I64, time_s: int, open_column: int) -> int:
+        """Fit rows as of the cycle they were due at, then absorb what came after; returns the rows that failed."""
+        due_cycle = self._due_cycle(rows, time_s)
+        end_column = -(-due_cycle * self._query.interval_s // self._query.step_s) - 1
+        failed = 0
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            failed += self._fit_block(rows[part], end_column[part])
+        self._fit_cycle[rows] = due_cycle
+        earliest = int(end_column.min()) + 1 if len(rows) else open_column
+        for column in range(earliest, open_column):
+            self._open(rows, column)
+            self._absorb(rows, column)
+        self._open(rows, open_column)
+        return failed
+
+    def _fit_block(self, rows: I64, end_column: I64) -> int:
+        values, summary = self._summarise(rows, end_column)
+        offset = self._window.offset[rows]
+        self._valid[rows] = summary.valid
+        self._constant[rows] = summary.smallest == summary.largest
+        n = values.shape[1]
+        present = ~np.isnan(values)
+        self._first[rows] = np.where(summary.valid > 0, end_column - n + 1 + present.argmax(axis=1), end_column + 1)
+        self._date(rows, end_column - present[:, ::-1].argmax(axis=1), summary)
+        return sum(self._fit_model(model, rows, values, offset, summary, end_column) for model in self.models.values())
+
+    def _summarise(self, rows: I64, end_column: I64) -> tuple[npt.NDArray[np.float32], Summary]:
+        """Windows and summaries of rows; rows whose level has left their offset far behind are centred anew."""
+        values = self._window.gather(rows, end_column)
+        summary = summarise(np.sort(values, axis=1), self._window.offset[rows])
+        far = suitable_offset(summary.median, summary.low, summary.high) != 0.0
+        if far.any():
+            offset = self._window.offset[rows]
+            wanted = suitable_offset(summary.median + offset, summary.low + offset, summary.high + offset)
+            self._window.recentre(rows[far], wanted[far])
+            values = self._window.gather(rows, end_column)
+            summary = summarise(np.sort(values, axis=1), self._window.offset[rows])
+        return values, summary
+
+    def _date(self, rows: I64, last_column: I64, summary: Summary) -> None:
+        """Rows known from range reads only: their last cell says when they were last seen. It is not to be judged."""
+        undated = (self._window.last_ms[rows] == NEVER) & (summary.valid > 0)
+        seen_ms = last_column[undated] * self._query.step_s * 1000
+        self._window.last_ms[rows[undated]] = seen_ms
+        self.judged_ms[rows[undated]] = seen_ms
+
+    def _fit_model(
+        self, model: ModelRows, rows: I64, values: npt.NDArray[np.float32], offset: F64, summary: Summary, end: I64
+    ) -> int:
+        """Fit one model; when a batch fails each row is tried alone, so that only the culprit goes without a fit."""
+        try:
+            model.fit(rows, values, offset, summary, end)
+        except Exception as error:  # noqa: BLE001 -- whatever a model does, other rows and models go on
+            model.clear(rows)
+            if len(rows) == 1:
+                log.warning("model failed", extra={"model": model.name, "query": self._query.name, "error": repr(error)})
+                return 1
+            return sum(
+                self._fit_model(model, rows[i : i + 1], values[i : i + 1], offset[i : i + 1], _one(summary, i), end[i : i + 1])
+                for i in range(len(rows))
+            )
+        return 0
+
+    # -- the open column -----------------------------------------------------------------------------------------------
+
+    def _open(self, rows: I64, column: int) -> None:
+        for model in self.models.values():
+            model.open(rows, column, self._window.ring, self._window.offset)
+
+    def _absorb(self, rows: I64, column: int) -> None:
+        for model in self.models.values():
+            model.absorb(rows, column, self._window.ring)
+
+    def _move_on(self, rows: I64, column: int) -> None:
+        """`column` has become final: take it in and open the next one."""
+        self._absorb(rows, column)
+        self._open(rows, column + 1)
+
+    def _judge(self, rows: I64, column: int) -> int:
+        """Judge the rows whose newest sample lies in `column` and has not been judged; returns how many."""
+        fresh = self._window.last_ms[rows] > self.judged_ms[rows]
+        rows = rows[fresh & (self._window.newest_columns()[rows] == column)]
+        if len(rows) == 0:
+            return 0
+        value, offset = self._window.last_value[rows], self._window.offset[rows]
+        for name, model in self.models.items():
+            model.judge(rows, value - offset)
+            found = model.verdicts
+            bands = Bands(
+                found.score[rows], found.expected[rows] + offset, found.lower[rows] + offset, found.upper[rows] + offset
+            )
+            _write(self.bands[name], rows, apply_policy(self._query, value, bands))
+        self.value[rows] = value
+        self.judged_ms[rows] = self._window.last_ms[rows]
+        return len(rows)
+
+    def _settle(self, rows: I64, time_s: int, absent_after_s: float) -> None:
+        """Bring the states up to date; only rows that are OK or CONSTANT have a verdict about the present."""
+        last_ms = self._window.last_ms[rows]
+        age_s = np.where(last_ms == NEVER, np.inf, time_s - last_ms / 1000.0)
+        scored = np.zeros(len(rows), np.bool_)
+        for bands in self.bands.values():
+            scored |= ~np.isnan(bands.score[rows])
+        facts = Facts(
+            age_s=age_s,
+            history_s=(self._window.column_of(time_s) - self._first[rows]) * np.float64(self._query.step_s),
+            valid=self._valid[rows],
+            constant=self._constant[rows],
+            judged=scored | (self.judged_ms[rows] < last_ms),
+        )
+        self.state[rows] = states(
+            facts,
+            absent_after_s=absent_after_s,
+            absent_for_s=self._query.absent_for_s,
+            warming_s=max(self._query.min_history_s, LEAST_SAMPLES * self._query.step_s),
+            least_samples=LEAST_SAMPLES,
+        )
+
+    def _grow(self, rows: int) -> None:
+        more = rows - len(self.value)
+        if more <= 0:
+            return
+        for model in self.models.values():
+            model.grow(rows)
+        self.bands = {name: _joined(bands, _no_bands(more)) for name, bands in self.bands.items()}
+        self.value = np.concatenate([self.value, np.full(more, np.nan)])
+        self.judged_ms = np.concatenate([self.judged_ms, np.full(more, NEVER, np.int64)])
+        self.state = np.concatenate([self.state, np.full(more, FREE, np.int8)])
+        self._hash = np.concatenate([self._hash, np.zeros(more, np.int64)])
+        self._fit_cycle = np.concatenate([self._fit_cycle, np.full(more, -1, np.int64)])
+        self._valid = np.concatenate([self._valid, np.zeros(more, np.int32)])
+        self._first = np.concatenate([self._first, np.zeros(more, np.int64)])
+        self._constant = np.concatenate([self._constant, np.zeros(more, np.bool_)])
+        self._live = np.concatenate([self._live, np.zeros(more, np.bool_)])
+
+
+def _no_bands(rows: int) -> Bands:
+    return Bands(*(np.full(rows, np.nan) for _ in range(4)))
+
+
+def _joined(bands: Bands, more: Bands) -> Bands:
+    return Bands(
+        np.concatenate([bands.score, more.score]),
+        np.concatenate([bands.expected, more.expected]),
+        np.concatenate([bands.lower, more.lower]),
+        np.concatenate([bands.upper, more.upper]),
+    )
+
+
+def _write(bands: Bands, rows: I64, part: Bands) -> None:
+    bands.score[rows] = part.score
+    bands.expected[rows] = part.expected
+    bands.lower[rows] = part.lower
+    bands.upper[rows] = part.upper
+
+
+def _one(summary: Summary, i: int) -> Summary:
+    part = slice(i, i + 1)
+    return Summary(
+        summary.valid[part], summary.median[part], summary.low[part], summary.high[part], summary.smallest[part],
+        summary.largest[part], summary.floor[part],
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The models: one file per model and their numeric kernels; numpy, numba and scipy only."""

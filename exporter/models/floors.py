@@ -1,0 +1,69 @@
+"""The scale floor of a series: no model may call a deviation large that is small beside the series itself.
+
+Rounded counts and near-constant series have a median absolute deviation of 0; without a floor any change of them
+would be infinitely improbable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.kernels import kernel
+from exporter.models.order import F32, F64, median_abs_of_sorted, middle_of_sorted, quantile_of_sorted
+
+_SHARE_OF_RANGE = 0.005
+_SHARE_OF_LEVEL = 0.001
+_SHARE_OF_FULL_RANGE = 0.05
+_SMALLEST = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What all models need to know of each row's window. All arrays (B,), in centred units but for `floor`'s own."""
+
+    valid: npt.NDArray[np.int32]
+    median: F64
+    low: F64
+    high: F64
+    smallest: F64
+    largest: F64
+    floor: F64
+
+
+@kernel
+def _summarise(ordered: F32, offset: F64, valid: npt.NDArray[np.int32], out: F64) -> None:
+    for i in range(len(ordered)):
+        row = ordered[i]
+        count = len(row)
+        while count > 0 and np.isnan(row[count - 1]):
+            count -= 1
+        valid[i] = count
+        if count == 0:
+            out[i, :] = np.nan
+            continue
+        low, high = quantile_of_sorted(row, count, 0.01), quantile_of_sorted(row, count, 0.99)
+        floor = max(_SHARE_OF_RANGE * (high - low), _SHARE_OF_LEVEL * median_abs_of_sorted(row, count, offset[i]))
+        if low == high:
+            floor = max(floor, _SHARE_OF_FULL_RANGE * (float(row[count - 1]) - float(row[0])))
+        out[i, 0] = middle_of_sorted(row, count)
+        out[i, 1] = low
+        out[i, 2] = high
+        out[i, 3] = row[0]
+        out[i, 4] = row[count - 1]
+        out[i, 5] = max(floor, _SMALLEST)
+
+
+def summarise(ordered: F32, offset: F64) -> Summary:
+    """Level, range and scale floor of each row.
+
+    Shapes: `ordered` (B, n) float32, each row ascending with its gaps (NaN) last; `offset` (B,) added to get true
+    values. Floor: max(0.005 (q99 - q01), 0.001 median|x|, 1e-9), and 0.05 (max - min) where q99 equals q01.
+    A row without samples is NaN everywhere with `valid` 0.
+    """
+    valid = np.zeros(len(ordered), np.int32)
+    out = np.empty((len(ordered), 6))
+    _summarise(ordered, offset, valid, out)
+    return Summary(valid, out[:, 0], out[:, 1], out[:, 2], out[:, 3], out[:, 4], out[:, 5])

@@ -1,0 +1,201 @@
+"""The fits of all rows of a window: one class per model, the same six verbs.
+
+    grow, clear    follow the window's rows
+    fit            from the rows' windows, about hourly
+    open           what is expected of the open column, and the band
+    judge          score and band of the newest samples
+    absorb         the open column has become final
+
+All numbers are centred as in the window. A new model is a new class here and its kernels in a file of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.models import robust_band, shesd
+from exporter.models.floors import Summary
+from exporter.models.order import F32, F64
+from exporter.models.settings import ModelSettings, RobustBandSettings, ShesdSettings
+
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """The latest verdict of each row (N,): NaN where there is none. Centred, like the window."""
+
+    score: F64
+    expected: F64
+    lower: F64
+    upper: F64
+
+    @staticmethod
+    def empty(rows: int) -> Verdicts:
+        """Room for so many rows, none judged."""
+        return Verdicts(*(np.full(rows, np.nan) for _ in range(4)))
+
+
+Record = Verdicts | robust_band.Fitted | robust_band.Context
+
+
+class ModelRows(Protocol):
+    """One model's fits for the rows of one window."""
+
+    name: str
+    verdicts: Verdicts
+
+    def grow(self, rows: int) -> None:
+        """Make room for so many rows."""
+
+    def clear(self, rows: I64) -> None:
+        """Forget what is known of these rows."""
+
+    def fit(self, rows: I64, values: F32, offset: F64, summary: Summary, end_column: I64) -> None:
+        """Fit rows (B,) on their windows values (B, n), which end with columns end_column (B,)."""
+
+    def open(self, rows: I64, column: int, ring: F32, offset: F64) -> None:
+        """Work out expectation and band of `rows` at `column`; rows without a fit for it get none."""
+
+    def judge(self, rows: I64, values: F64) -> None:
+        """Judge the centred newest samples values (B,) of `rows` against the open column, into `verdicts`."""
+
+    def absorb(self, rows: I64, column: int, ring: F32) -> None:
+        """Take the final `column` of `rows` into what the fit keeps current."""
+
+
+def _grow(record: Record, spare: Record) -> None:
+    """Append the rows of `spare` to each array of a record of arrays, in place."""
+    for field in fields(record):
+        joined = np.concatenate([getattr(record, field.name), getattr(spare, field.name)])
+        setattr(record, field.name, joined)
+
+
+def _put(record: Record, rows: I64, part: Record) -> None:
+    """Write the rows of `part` into a record of arrays."""
+    for field in fields(record):
+        getattr(record, field.name)[rows] = getattr(part, field.name)
+
+
+class RobustBandRows:
+    """`robust_band` for the rows of a window."""
+
+    name = RobustBandSettings.name
+
+    def __init__(self, step_s: int, horizon: int, sensitivity: float) -> None:
+        self._shape = robust_band.Shape.of(step_s, horizon)
+        self._limit = robust_band.threshold(step_s) * sensitivity
+        self._fitted = robust_band.Fitted.empty(0, horizon)
+        self._context = robust_band.Context.empty(0)
+        self.verdicts = Verdicts.empty(0)
+
+    def grow(self, rows: int) -> None:
+        """Make room for so many rows."""
+        more = rows - len(self._fitted.valid)
+        _grow(self._fitted, robust_band.Fitted.empty(more, self._shape.horizon))
+        _grow(self._context, robust_band.Context.empty(more))
+        _grow(self.verdicts, Verdicts.empty(more))
+
+    def clear(self, rows: I64) -> None:
+        """Forget what is known of these rows."""
+        _put(self._fitted, rows, robust_band.Fitted.empty(len(rows), self._shape.horizon))
+        _put(self._context, rows, robust_band.Context.empty(len(rows)))
+        _put(self.verdicts, rows, Verdicts.empty(len(rows)))
+
+    def fit(self, rows: I64, values: F32, offset: F64, summary: Summary, end_column: I64) -> None:
+        """Fit rows (B,) on their windows values (B, n), which end with columns end_column (B,)."""
+        _put(self._fitted, rows, robust_band.fit(values, offset, summary, end_column, self._shape))
+
+    def open(self, rows: I64, column: int, ring: F32, offset: F64) -> None:
+        """Work out expectation and band of `rows` at `column`; rows without a fit for it get none."""
+        fit, now = self._fitted, self._context
+        robust_band.open_column(
+            rows, column, ring, offset, self._shape.period, self._limit, fit.valid, fit.origin, fit.first, fit.tail,
+            fit.extreme, fit.future, fit.holt, fit.median, fit.floor, fit.never_negative, now.centre, now.weight,
+            now.expected, now.lower, now.upper, now.start,
+        )  # fmt: skip
+
+    def judge(self, rows: I64, values: F64) -> None:
+        """Judge the centred newest samples values (B,) of `rows` against the open column, into `verdicts`."""
+        fit, now, out = self._fitted, self._context, self.verdicts
+        robust_band.judge(
+            rows, values, self._limit, fit.tail, fit.extreme, now.centre, now.weight, now.start, now.lower, now.upper,
+            out.score, out.lower, out.upper,
+        )  # fmt: skip
+        out.expected[rows] = now.expected[rows]
+
+    def absorb(self, rows: I64, column: int, ring: F32) -> None:
+        """Take the final `column` of `rows` into what the fit keeps current."""
+        fit, now = self._fitted, self._context
+        robust_band.absorb(rows, column, ring, fit.extreme, fit.future, fit.origin, fit.holt, now.centre)
+
+
+class ShesdRows:
+    """`shesd` for the rows of a window: centre and half width by row, made at the fit."""
+
+    name = ShesdSettings.name
+
+    def __init__(self, settings: ShesdSettings, step_s: int, horizon: int, sensitivity: float) -> None:
+        self._settings = settings
+        self._period = 86_400 // step_s
+        self._horizon = horizon
+        self._sensitivity = sensitivity
+        self._future: F32 = np.empty((0, horizon), np.float32)
+        self._half_width: F32 = np.empty(0, np.float32)
+        self._origin: I64 = np.empty(0, np.int64)
+        self._centre: F64 = np.empty(0)
+        self.verdicts = Verdicts.empty(0)
+
+    def grow(self, rows: int) -> None:
+        """Make room for so many rows."""
+        more = rows - len(self._origin)
+        self._future = np.concatenate([self._future, np.full((more, self._horizon), np.nan, np.float32)])
+        self._half_width = np.concatenate([self._half_width, np.full(more, np.nan, np.float32)])
+        self._origin = np.concatenate([self._origin, np.zeros(more, np.int64)])
+        self._centre = np.concatenate([self._centre, np.full(more, np.nan)])
+        _grow(self.verdicts, Verdicts.empty(more))
+
+    def clear(self, rows: I64) -> None:
+        """Forget what is known of these rows."""
+        self._future[rows] = np.nan
+        self._half_width[rows] = np.nan
+        self._centre[rows] = np.nan
+        _put(self.verdicts, rows, Verdicts.empty(len(rows)))
+
+    def fit(self, rows: I64, values: F32, offset: F64, summary: Summary, end_column: I64) -> None:
+        """Fit rows (B,) on their windows values (B, n), which end with columns end_column (B,)."""
+        found = shesd.fit(values, summary.floor, end_column, self._period, self._horizon, self._settings)
+        self._future[rows] = found.centre
+        self._half_width[rows] = found.half_width
+        self._origin[rows] = end_column
+
+    def open(self, rows: I64, column: int, ring: F32, offset: F64) -> None:
+        """Look up the expectation of `rows` at `column`; rows without a fit for it get none."""
+        place = column - self._origin[rows] - 1
+        served = (place >= 0) & (place < self._horizon)
+        self._centre[rows] = np.where(served, self._future[rows, np.clip(place, 0, self._horizon - 1)], np.nan)
+
+    def judge(self, rows: I64, values: F64) -> None:
+        """Judge the centred newest samples values (B,) of `rows` against the open column, into `verdicts`."""
+        centre = self._centre[rows]
+        half = self._half_width[rows].astype(np.float64) * self._sensitivity
+        self.verdicts.score[rows] = shesd.score(values, centre, self._half_width[rows], self._sensitivity)
+        self.verdicts.expected[rows] = centre
+        self.verdicts.lower[rows] = centre - half
+        self.verdicts.upper[rows] = centre + half
+
+    def absorb(self, rows: I64, column: int, ring: F32) -> None:
+        """Nothing: this model only knows its fit."""
+
+
+def model_rows(settings: ModelSettings, step_s: int, horizon: int, sensitivity: float) -> ModelRows:
+    """The rows' fits for one configured model. `horizon`: columns after its last one that a fit must serve."""
+    match settings:
+        case RobustBandSettings():
+            return RobustBandRows(step_s, horizon, sensitivity)
+        case ShesdSettings():
+            return ShesdRows(settings, step_s, horizon, sensitivity)

@@ -1,0 +1,154 @@
+"""Who is due when: ticks on the epoch's grid, phases spread over the interval, late and skipped cycles counted.
+
+Knows no statistics and no network: a job is a name, an interval and a function of the cycle's time. APScheduler keeps
+the clock and the threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+SPREAD = 0.6  # share of the interval over which the jobs' starts are spread
+SETTLE_S = 0.2  # a sample of this very second may need a moment to be visible
+
+_MOST_REPORTED = 1000  # skipped cycles reported at once, after a clock that jumped or a machine that slept
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to run every ``interval_s`` with the cycle's time; ``run`` must not raise."""
+
+    key: str
+    interval_s: int
+    run: Callable[[int], None]
+    skipped: Callable[[int], None]
+    late: Callable[[float], None]
+
+
+class GridTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
+    """Fires at every multiple of ``interval_s`` since the epoch, plus a phase: the same times in every process."""
+
+    def __init__(self, interval_s: int, phase_s: float) -> None:
+        self.interval_s = interval_s
+        self.phase_s = phase_s
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """The first grid time after `now` and after the previous one."""
+        after = now.timestamp() - self.phase_s
+        if previous_fire_time is not None:
+            after = max(after, previous_fire_time.timestamp() - self.phase_s)
+        cycle = int(after // self.interval_s) + 1
+        return datetime.fromtimestamp(cycle * self.interval_s + self.phase_s, UTC)
+
+
+def phase(index: int, jobs: int, interval_s: int) -> float:
+    """Seconds after the grid time at which the index-th of so many jobs starts."""
+    return SETTLE_S + SPREAD * interval_s * index / max(jobs, 1) if interval_s > 1 else 0.0
+
+
+class Schedule:
+    """Runs jobs on a small pool of threads. One job never overlaps itself; a grid time that passes while the cycle
+    before still runs is skipped and reported, and so is by how much a cycle overran its interval."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(workers)},
+            # Nothing is dropped by the scheduler itself: `_Runner` sees every tick and decides, so that each is counted.
+            job_defaults={"misfire_grace_time": None, "coalesce": False, "max_instances": 10_000},
+            timezone=UTC,
+        )
+        self._runners: dict[str, _Runner] = {}
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._scheduler.start()
+
+    def set_jobs(self, jobs: list[Job]) -> None:
+        """Replace all jobs. A job that keeps its key keeps its place in the no-overlap rule; first runs come at once."""
+        self._scheduler.remove_all_jobs()
+        keep = {job.key for job in jobs}
+        self._runners = {key: runner for key, runner in self._runners.items() if key in keep}
+        for index, job in enumerate(sorted(jobs, key=lambda job: job.key)):
+            runner = self._runners.setdefault(job.key, _Runner(self._stopping))
+            runner.job, runner.phase_s = job, phase(index, len(jobs), job.interval_s)
+            trigger = GridTrigger(job.interval_s, runner.phase_s)
+            self._scheduler.add_job(runner.tick, trigger, id=job.key)
+            self._scheduler.add_job(runner.first)
+
+    def stop(self, patience_s: float) -> bool:
+        """Stop ticking; wait at most so long for running cycles. Returns whether all of them ended."""
+        self._stopping.set()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        deadline = time.monotonic() + patience_s
+        return all(runner.wait(deadline) for runner in self._runners.values())
+
+
+class _Runner:
+    """One job's cycles: at most one runs at a time, each grid time at most once, and each is accounted for."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self.job: Job | None = None
+        self.phase_s = 0.0
+        self._stopping = stopping
+        self._running = threading.Lock()
+        self._accounted = -1  # newest cycle number that ran or was reported as skipped
+
+    def first(self) -> None:
+        """The cycle whose grid time has just passed, without waiting for the next. It may read a whole window: ticks
+        that pass meanwhile are not counted as skipped."""
+        job = self.job
+        if job is None or self._stopping.is_set() or not self._running.acquire(blocking=False):
+            return
+        try:
+            cycle = self._cycle(job)
+            if cycle > self._accounted:
+                self._accounted = cycle
+                job.run(cycle * job.interval_s)
+                self._accounted = max(self._accounted, self._cycle(job))
+        finally:
+            self._running.release()
+
+    def tick(self) -> None:
+        """The scheduler's call at a grid time."""
+        job = self.job
+        if job is None or self._stopping.is_set():
+            return
+        if not self._running.acquire(blocking=False):
+            return  # the running cycle, or the next one, accounts for this grid time
+        try:
+            self._run(job, self._cycle(job))
+        finally:
+            self._running.release()
+
+    def wait(self, deadline: float) -> bool:
+        """Whether nothing of this job runs at the deadline (monotonic seconds) at the latest."""
+        if self._running.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            self._running.release()
+            return True
+        return False
+
+    def _cycle(self, job: Job) -> int:
+        return int((time.time() - self.phase_s) // job.interval_s)
+
+    def _run(self, job: Job, cycle: int) -> None:
+        if cycle <= self._accounted:  # this grid time has been served; also when the clock went back
+            return
+        if self._accounted >= 0:
+            for missed in range(max(self._accounted + 1, cycle - _MOST_REPORTED), cycle):
+                job.skipped(missed * job.interval_s)
+        self._accounted = cycle
+        job.run(cycle * job.interval_s)
+        over_s = time.time() - self.phase_s - (cycle + 1) * job.interval_s
+        if over_s > 0:
+            job.late(over_s)

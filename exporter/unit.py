@@ -1,0 +1,214 @@
+"""One tenant x query, and the one function that runs it for one cycle: read, judge, publish, return a receipt.
+
+Whoever calls it (a scheduler's thread today) is not its business. It never raises for what a server, a series or a
+model does: the receipt says what happened, and other units do not notice.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from exporter.config.schema import Query
+from exporter.errors import SourceError
+from exporter.intake import Intake, Intaken, Reads
+from exporter.judging import Judging, horizon
+from exporter.names import ABSENT as ABSENT_FAMILY
+from exporter.names import EXPECTED, LOWER, SCORE, UPPER, VALUE
+from exporter.publish.unit_page import UnitPage
+from exporter.series import SeriesTable
+from exporter.verdict import ABSENT, STATE_NAMES
+from exporter.window import NEVER, Window
+
+_WITHDRAW_S = 300.0  # verdicts older than Prometheus' own look-back are not shown as current ones
+_EXACT, _COMPUTED = 0, 9  # significant digits of judged samples and of computed numbers
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What one cycle of a unit did. ``error`` is empty when it went well; then verdicts are as of ``time_s``."""
+
+    time_s: int
+    error: str = ""
+    reason: str = ""
+    series: int = 0
+    judged: int = 0
+    fitted: int = 0
+    failed_rows: int = 0
+    anomalous: dict[str, int] = field(default_factory=dict)
+    states: dict[str, int] = field(default_factory=dict)
+    samples: int = 0
+    filled_columns: int = 0
+    slow_scans: int = 0
+    remarks: Counter[str] = field(default_factory=Counter)
+    newest_s: float = 0.0
+    window_bytes: int = 0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row to show to people: its labels and its latest verdict (seconds since its last sample, for an absent one)."""
+
+    labels: dict[str, str]
+    score: float
+    value: float
+    expected: float
+    lower: float
+    upper: float
+    age_s: float
+
+
+class Unit:
+    """One tenant x query with its window, fits and page. Not safe for two threads at once; the scheduler sees to that."""
+
+    def __init__(self, tenant: str, query: Query, reader: Reads, page: UnitPage) -> None:
+        self.tenant = tenant
+        self.query = query
+        self._page = page
+        self._table = SeriesTable()
+        self._window = Window(query.window_s // query.step_s, horizon(query.step_s), query.step_s)
+        self._intake = Intake(query, reader, self._table, self._window)
+        self._judging = Judging(query, self._table, self._window)
+        self._told: set[str] = set()
+        self.last: Receipt | None = None
+        self.last_good: Receipt | None = None
+
+    @property
+    def key(self) -> str:
+        """Tenant and query as one text."""
+        return f"{self.tenant}/{self.query.name}"
+
+    def use(self, reader: Reads) -> None:
+        """Read through another client from now on (a reload that kept the query but changed the source)."""
+        self._intake.use(reader)
+
+    def run_cycle(self, time_s: int) -> Receipt:
+        """Read, judge and publish as of `time_s` (unix seconds, a multiple of the query's interval)."""
+        wall, cpu = time.monotonic(), time.thread_time()
+        receipt = Receipt(time_s)
+        try:
+            self._run(time_s, receipt)
+        except SourceError as error:
+            receipt.error, receipt.reason = str(error), error.reason
+        except MemoryError:
+            receipt.error, receipt.reason = "out of memory: watch fewer series, or a shorter window", "memory"
+        receipt.window_bytes = self._window.window_bytes
+        receipt.wall_s, receipt.cpu_s = time.monotonic() - wall, time.thread_time() - cpu
+        self._remember(receipt)
+        return receipt
+
+    def worst(self, most: int) -> list[Example]:
+        """The rows with the highest score of the first model, highest first."""
+        bands = next(iter(self._judging.bands.values()))
+        rows = self._judging.current
+        rows = rows[np.argsort(-np.nan_to_num(bands.score[rows]), kind="stable")][:most]
+        return [self._example(row) for row in rows.tolist()]
+
+    def absent(self, most: int) -> list[Example]:
+        """Rows of judged series that have gone missing, longest first."""
+        rows = np.flatnonzero(self._judging.state == ABSENT)
+        rows = rows[np.argsort(self._window.last_ms[rows], kind="stable")][:most]
+        return [self._example(row) for row in rows.tolist()]
+
+    def close(self) -> None:
+        """Take everything of this unit off the page for good, also when a cycle is still running."""
+        self._page.close()
+
+    # -- one cycle -----------------------------------------------------------------------------------------------------
+
+    def _run(self, time_s: int, receipt: Receipt) -> None:
+        taken = self._intake.update(time_s)
+        self._report_intake(taken, receipt)
+        for rows in taken.new_rows:
+            self._judging.admit(rows)
+            self._page.admit((row, self._table.labels(row)) for row in rows.tolist())
+        done = self._judging.update(time_s, self._intake.absent_after_s)
+        receipt.judged, receipt.fitted, receipt.failed_rows = done.judged, done.fitted, done.failed
+        self._retire(time_s)
+        self._publish(time_s)
+        self._report_states(receipt)
+
+    def _retire(self, time_s: int) -> None:
+        rows = self._judging.expendable(time_s)
+        if len(rows):
+            self._page.dismiss(rows)
+            self._judging.dismiss(rows)
+            self._window.clear(rows)
+            self._table.forget(rows)
+
+    def _publish(self, time_s: int) -> None:
+        judging = self._judging
+        rows = judging.current
+        for model, bands in judging.bands.items():
+            self._page.render(SCORE, model, rows, bands.score[rows], _COMPUTED)
+            self._page.render(EXPECTED, model, rows, bands.expected[rows], _COMPUTED)
+            self._page.render(LOWER, model, rows, bands.lower[rows], _COMPUTED)
+            self._page.render(UPPER, model, rows, bands.upper[rows], _COMPUTED)
+            self._page.render(VALUE, model, rows, judging.value[rows], _EXACT)
+        gone = np.flatnonzero(judging.state == ABSENT)
+        self._page.render(ABSENT_FAMILY, "", gone, time_s - self._window.last_ms[gone] / 1000.0, _COMPUTED)
+        self._page.show()
+
+    def _report_intake(self, taken: Intaken, receipt: Receipt) -> None:
+        receipt.series, receipt.samples = taken.series, taken.samples
+        receipt.filled_columns, receipt.slow_scans = taken.filled_columns, taken.slow_scans
+        receipt.remarks = taken.remarks
+        for text in sorted(taken.texts):
+            self._tell_once(f"the server remarks: {text}")
+        for collision in self._table.collisions:
+            self._tell_once(
+                f"series {collision.wanted} is not watched: without its name it has the labels of {collision.holder}; "
+                "give them different labels with label_replace, or a query each"
+            )
+        self._table.collisions.clear()
+        if taken.repeated:
+            log.info("values only repeat by the server's look-back; nothing judged", extra={"query": self.key})
+
+    def _report_states(self, receipt: Receipt) -> None:
+        counts = np.bincount(self._judging.state, minlength=max(STATE_NAMES) + 1)
+        receipt.states = {name: int(counts[code]) for code, name in STATE_NAMES.items()}
+        rows = self._judging.current
+        receipt.anomalous = {name: int((bands.score[rows] > 1).sum()) for name, bands in self._judging.bands.items()}
+        judged_ms = self._judging.judged_ms[rows]
+        receipt.newest_s = float(judged_ms.max()) / 1000.0 if len(judged_ms) else 0.0
+
+    def _tell_once(self, text: str) -> None:
+        """Log a remark the first time it is made; the counters go on counting."""
+        if text not in self._told and len(self._told) < 100:
+            self._told.add(text)
+            log.warning(text, extra={"query": self.key})
+
+    def _remember(self, receipt: Receipt) -> None:
+        before, self.last = self.last, receipt
+        if not receipt.error:
+            if before is not None and before.error:
+                log.info("recovered", extra={"query": self.key, "filled_columns": receipt.filled_columns})
+            self.last_good = receipt
+            return
+        if before is None or before.error != receipt.error:
+            log.error(receipt.error, extra={"query": self.key, "reason": receipt.reason})
+        good = self.last_good
+        if good is not None and receipt.time_s - good.time_s > max(_WITHDRAW_S, 3 * self.query.interval_s):
+            self._page.withdraw()
+
+    def _example(self, row: int) -> Example:
+        bands = next(iter(self._judging.bands.values()))
+        now = self.last_good.time_s if self.last_good else 0
+        last_ms = int(self._window.last_ms[row])
+        return Example(
+            labels=self._table.labels(row),
+            score=float(bands.score[row]),
+            value=float(self._judging.value[row]),
+            expected=float(bands.expected[row]),
+            lower=float(bands.lower[row]),
+            upper=float(bands.upper[row]),
+            age_s=now - last_ms / 1000.0 if last_ms != NEVER else float("inf"),
+        )

@@ -1,0 +1,252 @@
+"""The window: one ring of float32 for all series of a tenant x query, a row per series, a column per step.
+
+Column c holds a row's value at time c * step, that is its last sample in ((c-1) * step, c * step]; a cell without a
+sample is NaN. Values are centred by a float64 offset per row, so that float32 keeps the digits that matter. The column
+that time is in now is the *open* one: its cell may still change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.kernels import kernel
+from exporter.samples import SampleBatch
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+NEVER = np.iinfo(np.int64).min
+_LARGEST = 1e37  # beyond it differences of two cells would overflow float32: a gap in the window, though still judged
+_LARGE_CONSTANT = 65536.0  # a constant above it is centred at once: its noise may only begin later
+_LATE, _DUPLICATE, _FUTURE, _OLD, _NOT_FINITE = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of the samples of one batch that did not simply land in their cell; `late` ones filled a gap."""
+
+    late: int
+    duplicate: int
+    future: int
+    too_old: int
+    not_finite: int
+
+
+@kernel
+def _cell(value: float, offset: float) -> float:
+    centred = value - offset
+    return centred if abs(centred) <= _LARGEST else np.nan
+
+
+@kernel
+def _write_grid(
+    rows: I64, first: I64, time_ms: I64, value: F64, step_ms: int, head: int, ring: F32, offset: F64, counts: I64
+) -> None:
+    """Samples of a range query: one per grid time, which replace what the cells hold."""
+    size = ring.shape[1]
+    for i in range(len(rows)):
+        row = rows[i]
+        if row < 0:
+            continue
+        for k in range(first[i], first[i + 1]):
+            column = -(-time_ms[k] // step_ms)
+            if column > head:
+                counts[_FUTURE] += 1
+            elif column <= head - size:
+                counts[_OLD] += 1
+            else:
+                ring[row, column % size] = _cell(value[k], offset[row])
+
+
+@kernel
+def _write_newest(
+    rows: I64,
+    first: I64,
+    time_ms: I64,
+    value: F64,
+    step_ms: int,
+    head: int,
+    ring: F32,
+    offset: F64,
+    last_ms: I64,
+    last_value: F64,
+    counts: I64,
+) -> None:
+    """Samples with their true times: a newer one replaces what its cell holds, an older one may only fill a gap."""
+    size = ring.shape[1]
+    for i in range(len(rows)):
+        row = rows[i]
+        if row < 0:
+            continue
+        for k in range(first[i], first[i + 1]):
+            time = time_ms[k]
+            column = -(-time // step_ms)
+            if column > head:
+                counts[_FUTURE] += 1
+                continue
+            if time == last_ms[row]:
+                counts[_DUPLICATE] += 1
+                continue
+            if not np.isfinite(value[k]):
+                counts[_NOT_FINITE] += 1
+                continue
+            cell = _cell(value[k], offset[row])
+            if time > last_ms[row]:
+                last_ms[row] = time
+                last_value[row] = value[k]
+                if column > head - size:
+                    ring[row, column % size] = cell
+            elif column <= head - size:
+                counts[_OLD] += 1
+            elif np.isnan(ring[row, column % size]):
+                counts[_LATE] += 1  # anything else older than the newest sample was seen in an earlier look-back
+                ring[row, column % size] = cell
+
+
+@kernel
+def _gather(rows: I64, end_column: I64, ring: F32, out: F32) -> None:
+    size = ring.shape[1]
+    n = out.shape[1]
+    for i in range(len(rows)):
+        at = (end_column[i] - n + 1) % size
+        for k in range(n):
+            out[i, k] = ring[rows[i], at]
+            at += 1
+            if at == size:
+                at = 0
+
+
+@kernel
+def _ranges(first: I64, value: F64, out: F64) -> None:
+    """Median, minimum and maximum of each series' finite samples: out (n, 3), NaN without any."""
+    for i in range(len(first) - 1):
+        samples = value[first[i] : first[i + 1]]
+        samples = np.sort(samples[np.isfinite(samples)])
+        if len(samples) == 0:
+            out[i, :] = np.nan
+        else:
+            out[i, 0], out[i, 1], out[i, 2] = samples[len(samples) // 2], samples[0], samples[-1]
+
+
+def suitable_offset(level: F64, low: F64, high: F64) -> F64:
+    """The offset by which values around `level`, between `low` and `high`, should be centred. All arrays (n,).
+
+    0 where float32 resolves the range well by itself, so that the stored bits do not depend on when the window was
+    read; otherwise the level rounded to a multiple of a power of two above 16 ranges, which changes rarely. NaN: 0.
+    """
+    spread, size = high - low, np.abs(level)
+    coarse = np.where(spread > 0, size * 2.0**-24 > spread * 2.0**-12, size >= _LARGE_CONSTANT)
+    coarse &= np.isfinite(level) & np.isfinite(spread)
+    safe = np.where(coarse, np.where(spread > 0, spread, size * 2.0**-20), 1.0)
+    unit = 2.0 ** np.ceil(np.log2(16.0 * safe))
+    return np.where(coarse, np.round(np.where(coarse, level, 0.0) / unit) * unit, 0.0)
+
+
+class Window:
+    """Ring of samples. Arrays by row grow together: ring (rows, size) float32, offset, last_ms, last_value (rows,).
+
+    `size` columns are kept: the window itself and `slack` more, so that a fit up to `slack` columns back still sees a
+    whole window. `head` is the newest column that may be written.
+    """
+
+    def __init__(self, columns: int, slack: int, step_s: int) -> None:
+        self.columns = columns
+        self.step_s = step_s
+        self.size = columns + slack
+        self.head = NEVER
+        self.ring: F32 = np.empty((0, self.size), np.float32)
+        self.offset: F64 = np.empty(0)
+        self.last_ms: I64 = np.empty(0, np.int64)
+        self.last_value: F64 = np.empty(0)
+
+    @property
+    def rows(self) -> int:
+        """Rows there is room for."""
+        return len(self.offset)
+
+    @property
+    def window_bytes(self) -> int:
+        """Memory of all arrays."""
+        return self.ring.nbytes + self.offset.nbytes + self.last_ms.nbytes + self.last_value.nbytes
+
+    def column_of(self, time_s: float) -> int:
+        """The column a sample at this time falls in: the next multiple of the step at or after it."""
+        return int(-(-time_s // self.step_s))
+
+    def grow(self, rows: int) -> None:
+        """Make room for at least this many rows; new rows are empty. Memory is taken with a reserve of an eighth."""
+        if rows <= self.rows:
+            return
+        more = rows + rows // 8 - self.rows if self.rows else rows
+        # One fresh block, filled once: the rows that stay are copied over.
+        ring = np.full((self.rows + more, self.size), np.nan, np.float32)
+        ring[: self.rows] = self.ring
+        self.ring = ring
+        self.offset = np.concatenate([self.offset, np.zeros(more)])
+        self.last_ms = np.concatenate([self.last_ms, np.full(more, NEVER, np.int64)])
+        self.last_value = np.concatenate([self.last_value, np.full(more, np.nan)])
+
+    def clear(self, rows: I64) -> None:
+        """Empty rows, for a new owner."""
+        self.ring[rows] = np.nan
+        self.offset[rows] = 0.0
+        self.last_ms[rows] = NEVER
+        self.last_value[rows] = np.nan
+
+    def advance(self, head: int) -> None:
+        """Move the newest writable column forward; the columns it passes are emptied. Going back does nothing."""
+        if self.head == NEVER or head - self.head >= self.size:
+            self.ring[:] = np.nan
+        else:
+            for column in range(self.head + 1, head + 1):  # over columns, few
+                self.ring[:, column % self.size] = np.nan
+        self.head = max(head, self.head)
+
+    def write_grid(self, rows: I64, batch: SampleBatch) -> Written:
+        """Write the samples of a range query. rows (n,) of the batch's series; negative rows are left out."""
+        counts = np.zeros(5, np.int64)
+        _write_grid(rows, batch.first, batch.time_ms, batch.value, self.step_s * 1000, self.head, self.ring,
+                    self.offset, counts)  # fmt: skip
+        return Written(*counts.tolist())
+
+    def write_newest(self, rows: I64, batch: SampleBatch) -> Written:
+        """Write samples that carry their true times and remember the newest of each row (`last_ms`, `last_value`).
+
+        A sample newer than the row's last one replaces its cell; an older one only fills a gap; an equal time is a
+        duplicate; one beyond the open column is refused; NaN and infinite values are no samples at all (some servers
+        never even return them).
+        """
+        counts = np.zeros(5, np.int64)
+        _write_newest(rows, batch.first, batch.time_ms, batch.value, self.step_s * 1000, self.head, self.ring,
+                      self.offset, self.last_ms, self.last_value, counts)  # fmt: skip
+        return Written(*counts.tolist())
+
+    def place(self, rows: I64, batch: SampleBatch, new: Mask) -> None:
+        """Choose the offset of new rows from the samples that came with them; `new` (n,) marks them among `rows`."""
+        ranges = np.empty((batch.series, 3))
+        _ranges(batch.first, batch.value, ranges)
+        self.offset[rows[new]] = suitable_offset(*ranges[new].T)
+
+    def newest_columns(self) -> I64:
+        """The column of each row's newest sample (rows,); NEVER where there was none."""
+        columns = -(-self.last_ms // (self.step_s * 1000))
+        return np.where(self.last_ms == NEVER, NEVER, columns)
+
+    def gather(self, rows: I64, end_column: I64) -> F32:
+        """The windows of `rows` (B,) that end with `end_column` (B,), oldest first: (B, columns) float32."""
+        out = np.empty((len(rows), self.columns), np.float32)
+        _gather(rows, end_column, self.ring, out)
+        return out
+
+    def recentre(self, rows: I64, offset: F64) -> None:
+        """Give rows (n,) new offsets (n,): the cells keep their true values as far as float32 holds them."""
+        for row, new in zip(rows.tolist(), offset.tolist(), strict=True):  # rare: a level that moved far
+            cells = self.ring[row].astype(np.float64) + (self.offset[row] - new)
+            cells[np.abs(cells) > _LARGEST] = np.nan
+            self.ring[row] = cells
+            self.offset[row] = new

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.models import views
+from exporter.models.floors import summarise
+from tests.naive import robust_band as naive
+from tests.naive.order import valid
+from tests.naive.windows import GAPS, KINDS, centre, make
+
+QUICK = settings(max_examples=60, deadline=None, derandomize=True)
+PLACES = dict(zip(naive.VIEW_NAMES, (views.X, views.F3, views.F48, views.DAY, views.XM6, views.DAY_F12, views.HW), strict=True))
+
+
+class Filled:
+    """`fill_views` on one window."""
+
+    def __init__(self, values: np.ndarray, offset: float, end_column: int, step_s: int, horizon: int) -> None:
+        n, period = len(values), 86_400 // step_s
+        summary = summarise(np.sort(values[None], axis=1), np.array([offset]))
+        self.out = np.full((views.VIEWS, n), -1, np.float32)
+        self.future = np.full((4, views.RECENT + horizon), np.nan, np.float32)
+        self.state = np.empty(2)
+        views.fill_views(
+            values, summary.median[0], summary.floor[0], end_column, period, views.season_reach(step_s),
+            views.scale_reach(step_s), horizon, np.empty(max(n, views.SCRATCH) + 1, np.float32),
+            np.empty(n + horizon, np.float32), np.empty((2, period), np.float32), self.out, self.future, self.state,
+        )  # fmt: skip
+
+
+def check_views(values: np.ndarray, offset: float, end_column: int, step_s: int, horizon: int) -> None:
+    twin = naive.Twin(values, offset, end_column, step_s)
+    if not twin.valid:
+        return
+    filled = Filled(values, offset, end_column, step_s, horizon)
+    for name, place in PLACES.items():
+        wanted = np.array(twin.window_views[name])
+        assert (np.isnan(filled.out[place]) == np.isnan(wanted)).all(), name
+        slack = np.array([twin.slack(name, r) for r in wanted])
+        off = np.abs(filled.out[place] - wanted) > slack
+        assert not off.any(), (name, np.flatnonzero(off), filled.out[place][off], wanted[off])
+    check_future(twin, filled, horizon)
+
+
+def check_future(twin: naive.Twin, filled: Filled, horizon: int) -> None:
+    slack = 16 * naive.ROUNDING * twin.largest
+    assert filled.state[0] == pytest.approx(twin.level, rel=0, abs=4 * slack)
+    assert filled.state[1] == pytest.approx(twin.trend, rel=0, abs=slack)
+    for k in range(-views.RECENT, horizon):
+        t, place = twin.n + k, views.RECENT + k
+        assert filled.future[0, place] == pytest.approx(twin.season(t), rel=0, abs=slack, nan_ok=True)
+        if k >= 0:
+            phase = twin.phase(t)
+            assert filled.future[1, place] == pytest.approx(twin.cycle[phase], rel=0, abs=4 * slack)
+            for row, name in ((2, "day_f12"), (3, "hw")):
+                # A ratio of two scales: each carries the error of a residual, relative to itself (or to the floor).
+                ratio, scale = twin.ratio(name, phase), max(twin.scales[name][1], twin.floor)
+                wobble = 1e-6 + 4 * slack / scale if not math.isnan(ratio) else 0.0
+                assert filled.future[row, place] == pytest.approx(ratio, rel=min(wobble, 1.0), nan_ok=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("gaps", GAPS)
+def test_views_of_hourly_windows(kind: str, gaps: str) -> None:
+    for seed, days in enumerate([2, 3, 8, 10]):
+        rng = np.random.default_rng(seed)
+        values, offset = centre(make(kind, gaps, days * 24, 24, rng))
+        check_views(values, offset + float(rng.choice([0.0, 1e8])), int(rng.integers(1_000_000)), 3600, 6)
+
+
+@pytest.mark.parametrize(("step_s", "days"), [(300, 2), (300, 3), (1800, 9), (7200, 9), (900, 8)])
+@pytest.mark.parametrize("gaps", ["none", "5%", "day", "90%"])
+def test_views_at_other_steps(step_s: int, days: int, gaps: str) -> None:
+    period = 86_400 // step_s
+    rng = np.random.default_rng(step_s)
+    values, offset = centre(make("daily", gaps, days * period, period, rng))
+    check_views(values, offset, 12_345_678, step_s, min(12, period - 2))
+
+
+def test_views_at_one_minute() -> None:
+    rng = np.random.default_rng(7)
+    values, offset = centre(make("quantised", "5%", 2880, 1440, rng))
+    check_views(values, offset, 29_000_001, 60, 60)
+
+
+@QUICK
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(sorted(KINDS)),
+    st.sampled_from(GAPS),
+    st.integers(12, 90),
+    st.integers(0, 10**9),
+    st.integers(1, 20),
+)
+def test_views_of_windows_of_any_length(seed: int, kind: str, gaps: str, n: int, end: int, horizon: int) -> None:
+    values, offset = centre(make(kind, gaps, n, 24, np.random.default_rng(seed)))
+    check_views(values, offset, end, 3600, horizon)
+
+
+def test_whole_numbers_are_exact() -> None:
+    # Medians of whole numbers are multiples of 1/2 and their differences of 1/4: float32 holds them, no tolerance.
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        values = make("quantised", GAPS[seed % 6], 216, 24, rng).astype(np.float32)
+        twin, filled = naive.Twin(values, 0.0, 999, 3600), Filled(values, 0.0, 999, 3600, 6)
+        for name in ("x", "f3", "f48", "day", "xm6"):
+            assert np.array_equal(filled.out[PLACES[name]], np.float32(twin.window_views[name]), equal_nan=True), name
+
+
+def test_views_by_hand() -> None:
+    # Three days of period 4 (step 6 h): a clean season, then a jump on the last day.
+    values = np.array([0, 10, 20, 10, 0, 10, 20, 10, 0, 10, 26, 10], np.float32)
+    assert naive.season_at(values, 10, 4, 21_600) == 10.0  # the phase, its neighbours, on the two days before
+    season = np.empty(13, np.float32)
+    views.season_medians(values, 4, 0, 1, np.empty(64, np.float32), season)
+    assert season[10] == 20.0
+    assert season[12] == 0.0
+    assert np.isnan(season[:4]).all()
+
+
+def test_views_look_back_only() -> None:
+    rng = np.random.default_rng(3)
+    values = make("daily", "5%", 216, 24, rng).astype(np.float32)
+    changed = values.copy()
+    changed[150:] += 500
+    before, after = Filled(values, 0.0, 500, 3600, 4), Filled(changed, 0.0, 500, 3600, 4)
+    for place in (views.X, views.F3, views.F48, views.DAY, views.XM6):
+        assert np.array_equal(before.out[place, :150], after.out[place, :150], equal_nan=True)
+
+
+def test_phases_are_columns_of_the_day_whatever_the_origin() -> None:
+    values = make("daily", "30%", 240, 24, np.random.default_rng(4)).astype(np.float32)
+    first = Filled(values, 0.0, 0, 3600, 6)
+    for end_column in (1, 23, 24, 1_000_003):
+        other = Filled(values, 0.0, end_column, 3600, 6)
+        assert other.out.tobytes() == first.out.tobytes()
+        assert other.future.tobytes() == first.future.tobytes()
+
+
+def test_an_unscaled_phase_takes_the_scale_of_the_window() -> None:
+    assert views.phase_ratio(math.nan, 2.0, 0.1) == 1.0
+    assert views.phase_ratio(2.0, 2.0, 0.1) == pytest.approx(1.0)
+    assert views.phase_ratio(6.0, 2.0, 0.1) == pytest.approx(2 / math.sqrt(20))
+    assert views.phase_ratio(0.0, 0.0, 0.1) == 1.0
+
+
+def test_reaches_by_step() -> None:
+    assert [views.season_reach(s) for s in (60, 299, 300, 3600)] == [2, 2, 1, 1]
+    assert [views.scale_reach(s) for s in (60, 120, 300, 1800, 3600)] == [15, 15, 6, 1, 0]
+
+
+def test_median_abs_skips_gaps() -> None:
+    x = np.array([np.nan, -3, 1, np.nan, 2], np.float32)
+    assert views.median_abs(x, np.empty(5, np.float32)) == 2.0
+    assert math.isnan(views.median_abs(x[:1], np.empty(5, np.float32)))
+    assert valid(x) == [-3.0, 1.0, 2.0]

@@ -1,0 +1,366 @@
+"""The slow, obvious twin of `robust_band`, written from the formulas of the models' page and not from the kernels.
+
+One series, plain floats, everything recomputed from the samples by definition. `Twin.evidence` is the number;
+`Twin.evidence_range` is the same number when every residual may be off by a few float32 roundings (`slack`), which is
+what a kernel that stores its views in float32 can be held to: tail evidence jumps by about 1.4 where a tail begins, so
+near that point no plain tolerance would do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tests.naive.order import median, quantile, valid
+
+TAIL_VIEWS = ("f3", "hw", "day_f12", "x", "xm6")
+NOVELTY_WEIGHTS = {"x": 1.0, "f3": 0.5, "f48": 1.0, "day": 1.0, "xm6": 0.5}
+VIEW_NAMES = ("x", "f3", "f48", "day", "xm6", "day_f12", "hw")
+ROUNDING = 2.0**-24  # relative rounding error of a float32
+
+
+def floor_of(true_values: Sequence[float]) -> float:
+    """max(.005 (q99 - q01), .001 med|x|, 1e-9), and .05 (max - min) where q99 equals q01."""
+    kept = valid(true_values)
+    low, high = quantile(kept, 0.01), quantile(kept, 0.99)
+    candidates = [0.005 * (high - low), 0.001 * median([abs(v) for v in kept]), 1e-9]
+    if low == high:
+        candidates.append(0.05 * (kept[-1] - kept[0]))
+    return max(candidates)
+
+
+def threshold(step_s: int) -> float:
+    """T by step: 60 s 4.0, 300 s 3.4, 3600 s 2.7, linear in log(step) between, level beyond."""
+    points = [(60, 4.0), (300, 3.4), (3600, 2.7)]
+    if step_s <= 60:
+        return 4.0
+    for (left, high), (right, low) in zip(points, points[1:], strict=False):
+        if step_s <= right:
+            return high + (low - high) * math.log(step_s / left) / math.log(right / left)
+    return 2.7
+
+
+def season_at(x: Sequence[float], t: int, period: int, step_s: int) -> float:
+    """S[t]: median of the samples at the same phase +-h on the previous 7 days."""
+    h = 1 if step_s >= 300 else 2
+    places = [t - day * period + j for day in range(1, 8) for j in range(-h, h + 1)]
+    return median([x[p] for p in places if 0 <= p < len(x)])
+
+
+def residual_x(x: Sequence[float], t: int) -> float:
+    return x[t]
+
+
+def residual_last(x: Sequence[float], t: int, length: int, at_least: int) -> float:
+    return x[t] - median(x[max(0, t - length) : t], at_least)
+
+
+def xm6_at(x: Sequence[float], t: int) -> float:
+    """med(x[t-5..t]), at least 3. A gap at t itself still has a median of the others."""
+    return median(x[max(0, t - 5) : t + 1], 3)
+
+
+@dataclass
+class Tail:
+    """Exponential tails of a view; `jump` is the evidence where a tail begins."""
+
+    jump: float
+    upper: float
+    upper_scale: float
+    lower: float
+    lower_scale: float
+
+    def evidence(self, r: float) -> float:
+        """-log10 p of a residual, at most 12."""
+        if r > self.upper:
+            return min(12.0, self.jump + (r - self.upper) / (math.log(10) * self.upper_scale))
+        if r < self.lower:
+            return min(12.0, self.jump + (self.lower - r) / (math.log(10) * self.lower_scale))
+        return 0.0
+
+
+def tail_of(residuals: Sequence[float], floor: float) -> Tail | None:
+    """Tails from the window's own residuals; None with fewer than 24 of them."""
+    kept = valid(residuals)
+    n = len(kept)
+    if n < 24:
+        return None
+    m = max(8, n * 4 // 100)
+    largest, smallest = kept[::-1], kept
+    upper, lower = largest[m], smallest[m]
+    mean_above = sum(r - upper for r in largest[:m]) / m
+    mean_below = sum(lower - r for r in smallest[:m]) / m
+    return Tail(math.log10(n / m), upper, max(mean_above, floor), lower, max(mean_below, floor))
+
+
+@dataclass
+class Extreme:
+    """A view's running extremes and what the last fit knew of it."""
+
+    highest: float
+    lowest: float
+    start_high: float
+    start_low: float
+    middle: float
+    lead_high: float
+    lead_low: float
+    floor: float
+
+    def units(self, slack: float = 0.0) -> tuple[float, float]:
+        """unit (1 + 2 d) above and below; slack widens every difference that enters."""
+        spread = max(0.0, self.start_high - self.start_low + slack)
+        out = []
+        for reach, lead in ((self.start_high - self.middle, self.lead_high), (self.middle - self.start_low, self.lead_low)):
+            unit = max(self.floor, math.sqrt(max(0.0, reach + slack) * spread))
+            out.append(unit * (1 + 2 * max(0.0, lead + slack) / unit))
+        return out[0], out[1]
+
+    def novelty(self, r: float, slack: float = 0.0) -> float:
+        """How far beyond the extremes, in units."""
+        above, below = self.units(slack)
+        if r > self.highest:
+            return (r - self.highest) / above
+        if r < self.lowest:
+            return (self.lowest - r) / below
+        return 0.0
+
+
+def daily(values: Sequence[float], period: int) -> Iterator[list[float]]:
+    """The samples of each day, days counted back from the end of the window; days without samples are skipped."""
+    for end in range(len(values), 0, -period):
+        kept = valid(values[max(0, end - period) : end])
+        if kept:
+            yield kept
+
+
+def extreme_of(residuals: Sequence[float], period: int, floor: float) -> Extreme | None:
+    """Extremes of the window; None without samples."""
+    kept = valid(residuals)
+    if not kept:
+        return None
+    tops = sorted((day[-1] for day in daily(residuals, period)), reverse=True)
+    bottoms = sorted(day[0] for day in daily(residuals, period))
+    lead_high = tops[0] - tops[1] if len(tops) > 1 else 0.0
+    lead_low = bottoms[1] - bottoms[0] if len(bottoms) > 1 else 0.0
+    return Extreme(kept[-1], kept[0], kept[-1], kept[0], median(kept), lead_high, lead_low, floor)
+
+
+class Twin:
+    """One series: fitted on a window whose last column is `end_column`, then fed column by column."""
+
+    def __init__(self, window: Sequence[float], offset: float, end_column: int, step_s: int) -> None:
+        self.x = [float(v) for v in window]
+        self.n = len(self.x)
+        self.offset, self.end, self.step_s = offset, end_column, step_s
+        self.period = 86_400 // step_s
+        self.limit = threshold(step_s)
+        self.valid = len(valid(self.x))
+        if not self.valid:
+            return
+        self.floor = floor_of([v + offset for v in self.x if not math.isnan(v)])
+        self.middle = median(self.x)
+        self.first = next(t for t, v in enumerate(self.x) if not math.isnan(v))
+        self._start_holt_winters()
+        self.window_views = {name: [self._residual(name, t) for t in range(self.n)] for name in VIEW_NAMES[:5]}
+        self._fit_day_f12()
+        self._fit_holt_winters()
+        self.raw_day_f12, self.raw_hw = list(self.window_views["day_f12"]), list(self.window_views["hw"])
+        self.scales = {name: self._phase_scales(self.window_views[name]) for name in ("day_f12", "hw")}
+        for name in ("day_f12", "hw"):
+            self.window_views[name] = [
+                r * self.ratio(name, self.phase(t)) for t, r in enumerate(self.window_views[name])
+            ]
+        self.tails = {name: tail_of(self.window_views[name], self.floor) for name in TAIL_VIEWS}
+        self.extremes = {
+            name: extreme_of(self.window_views[name], self.period, self.floor) for name in NOVELTY_WEIGHTS
+        }
+        self.largest = max(abs(v) for v in valid(self.x))
+
+    # --- the views --------------------------------------------------------------------------------------------------
+
+    def phase(self, t: int) -> int:
+        """Column of the day of place t (place n - 1 is the fit's end column)."""
+        return (self.end - self.n + 1 + t) % self.period
+
+    def season(self, t: int) -> float:
+        return season_at(self.x, t, self.period, self.step_s)
+
+    def _residual(self, name: str, t: int) -> float:
+        if name == "x":
+            return residual_x(self.x, t)
+        if name == "f3":
+            return residual_last(self.x, t, 3, 2)
+        if name == "f48":
+            return residual_last(self.x, t, 48, 3)
+        if name == "day":
+            return self.x[t] - self.season(t)
+        return xm6_at(self.x, t)
+
+    def _fit_day_f12(self) -> None:
+        day = self.window_views["day"]
+        self.window_views["day_f12"] = [day[t] - median(day[max(0, t - 12) : t], 3) for t in range(self.n)]
+
+    def _start_holt_winters(self) -> None:
+        self.level, self.trend = self.middle, 0.0
+        by_phase: list[list[float]] = [[] for _ in range(self.period)]
+        for t, value in enumerate(self.x):
+            by_phase[self.phase(t)].append(value)
+        self.cycle = [median(values) - self.level if valid(values) else 0.0 for values in by_phase]
+
+    def _holt_winters_step(self, t: int, value: float) -> float:
+        """One step of the recursion; returns the residual of the one-step forecast."""
+        phase, ahead = self.phase(t), self.level + self.trend
+        if math.isnan(value):
+            self.level = ahead
+            return math.nan
+        residual = value - ahead - self.cycle[phase]
+        level = 0.1 * (value - self.cycle[phase]) + 0.9 * ahead
+        self.trend = 0.001 * (level - self.level) + 0.999 * self.trend
+        self.cycle[phase] = 0.2 * (value - ahead) + 0.8 * self.cycle[phase]
+        self.level = level
+        return residual
+
+    def _fit_holt_winters(self) -> None:
+        self.window_views["hw"] = [self._holt_winters_step(t, value) for t, value in enumerate(self.x)]
+
+    def _phase_scales(self, residuals: Sequence[float]) -> tuple[list[float], float]:
+        """loc of each phase (the 7 days before the phase comes next, +-30 minutes, at most 15 columns) and glo."""
+        reach = min(15, 1800 // self.step_s)
+        out = [math.nan] * self.period
+        for t in range(self.n, self.n + self.period):
+            places = [t - day * self.period + j for day in range(1, 8) for j in range(-reach, reach + 1)]
+            out[self.phase(t)] = median([abs(residuals[p]) for p in places if 0 <= p < self.n])
+        return out, median([abs(r) for r in residuals])
+
+    def ratio(self, name: str, phase: int) -> float:
+        """max(glo, f) / max(sqrt(loc^2/2 + glo^2/2), f)."""
+        scales, glo = self.scales[name]
+        loc = glo if math.isnan(scales[phase]) else scales[phase]
+        if math.isnan(glo):
+            return math.nan
+        return max(glo, self.floor) / max(math.sqrt(loc**2 / 2 + glo**2 / 2), self.floor)
+
+    def views_at(self, value: float) -> dict[str, float]:
+        """All views of `value` as the next column."""
+        t = len(self.x)
+        self.x.append(value)
+        out = {name: self._residual(name, t) for name in VIEW_NAMES[:5]}
+        day = [self.x[k] - self.season(k) for k in range(max(0, t - 12), t)]
+        out["day_f12"] = (out["day"] - median(day, 3)) * self.ratio("day_f12", self.phase(t))
+        forecast = self.level + self.trend + self.cycle[self.phase(t)]
+        out["hw"] = (value - forecast) * self.ratio("hw", self.phase(t))
+        self.x.pop()
+        return out
+
+    # --- evidence ---------------------------------------------------------------------------------------------------
+
+    def column(self) -> int:
+        """The column that comes next."""
+        return self.end - self.n + 1 + len(self.x)
+
+    def novelty_weight(self) -> float:
+        """20 min(1, days of history / 14); nothing during the first day."""
+        days = (len(self.x) - self.first) / self.period
+        return 0.0 if days < 1 else 20 * min(1.0, days / 14)
+
+    def evidence(self, value: float) -> float:
+        """E of `value` as the next column."""
+        views = self.views_at(value)
+        tails = [self._tail_evidence(name, views[name]) for name in TAIL_VIEWS]
+        novelties = [share * self._novelty(name, views[name]) for name, share in NOVELTY_WEIGHTS.items()]
+        return min(8.0, sum(tails) / 5) + self.novelty_weight() * max(0.0, *novelties)
+
+    def _tail_evidence(self, name: str, r: float) -> float:
+        tail = self.tails[name]
+        return 0.0 if tail is None or math.isnan(r) else tail.evidence(r)
+
+    def _novelty(self, name: str, r: float, slack: float = 0.0) -> float:
+        extreme = self.extremes[name]
+        return 0.0 if extreme is None or math.isnan(r) else extreme.novelty(r, slack)
+
+    def slack(self, name: str, r: float) -> float:
+        """How far a float32 kernel's residual may lie from ours.
+
+        A view is made of at most a handful of numbers no larger than `largest`, each rounded once: 16 roundings. The
+        scaled views also divide by a scale that carries such an error. Holt-Winters adds up 1/gamma of them.
+        """
+        base = max(self.largest, abs(r) if not math.isnan(r) else 0.0)
+        slack = 16 * ROUNDING * base + 1e-300
+        if name in ("day_f12", "hw"):
+            slack *= 4 * (1 + abs(r) / max(self.scales[name][1], self.floor)) if not math.isnan(r) else 1
+        return slack
+
+    def evidence_range(self, value: float) -> tuple[float, float]:
+        """Smallest and largest E when every residual and every scale carries the error of `slack`."""
+        views = self.views_at(value)
+        low = high = 0.0
+        for name in TAIL_VIEWS:
+            least, most = self._tail_range(name, views[name])
+            low, high = low + least / 5, high + most / 5
+        below = above = 0.0
+        for name, share in NOVELTY_WEIGHTS.items():
+            least, most = self._novelty_range(name, views[name])
+            below, above = max(below, share * least), max(above, share * most)
+        weight = self.novelty_weight()
+        low, high = min(8.0, low) + weight * below, min(8.0, high) + weight * above
+        return low * (1 - 1e-6) - 1e-9, high * (1 + 1e-6) + 1e-9
+
+    def _tail_range(self, name: str, r: float) -> tuple[float, float]:
+        tail = self.tails[name]
+        if tail is None or math.isnan(r):
+            return 0.0, 0.0
+        slack = 2 * self.slack(name, r)
+        found = [tail.evidence(r - slack), tail.evidence(r), tail.evidence(r + slack)]
+        wobble = slack / max(self.floor, min(tail.upper_scale, tail.lower_scale))
+        return min(found) / (1 + wobble), max(found) * (1 + wobble)
+
+    def _novelty_range(self, name: str, r: float) -> tuple[float, float]:
+        slack = 2 * self.slack(name, r)
+        found = [self._novelty(name, r + a, b) for a in (-slack, 0.0, slack) for b in (-slack, 0.0, slack)]
+        return min(found), max(found)
+
+    # --- the band ---------------------------------------------------------------------------------------------------
+
+    def expected(self) -> float:
+        """S[t] + med(last 12 of day), at least 3; before that med(last 48); after a long gap the window's median."""
+        t = len(self.x)
+        day = [self.x[k] - self.season(k) for k in range(max(0, t - 12), t)]
+        for candidate in (self.season(t) + median(day, 3), median(self.x[max(0, t - 48) : t], 3)):
+            if not math.isnan(candidate):
+                return candidate
+        return self.middle
+
+    def start(self) -> float:
+        """First of yhat, window median, med(last 3) whose score is at most 1; NaN where there is none."""
+        for candidate in (self.expected(), self.middle, median(self.x[max(0, len(self.x) - 3) :], 2)):
+            if not math.isnan(candidate) and self.evidence(candidate) <= self.limit:
+                return candidate
+        return math.nan
+
+    def edge(self, start: float, sign: int) -> float:
+        """Going from `start` by doubling strides of the floor: the crossing of the threshold in the first bracket."""
+        inside, stride = start, self.floor
+        while self.evidence(start + sign * stride) <= self.limit:
+            inside, stride = start + sign * stride, 2 * stride
+            if stride > self.floor * 2.0**120:
+                return sign * math.inf
+        outside = start + sign * stride
+        for _ in range(60):
+            middle = 0.5 * (inside + outside)
+            if self.evidence(middle) <= self.limit:
+                inside = middle
+            else:
+                outside = middle
+        return inside
+
+    def absorb(self, value: float) -> None:
+        """The next column is final: its residuals move the extremes, its value the Holt-Winters recursion."""
+        views = self.views_at(value)
+        if not math.isnan(value):
+            for name in NOVELTY_WEIGHTS:
+                extreme, r = self.extremes[name], views[name]
+                if extreme is not None and not math.isnan(r):
+                    extreme.highest, extreme.lowest = max(extreme.highest, r), min(extreme.lowest, r)
+        self._holt_winters_step(len(self.x), value)
+        self.x.append(value)
