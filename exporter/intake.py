@@ -23,9 +23,10 @@ from exporter.series import REJECTED, SeriesTable
 from exporter.source.scan import Answer
 from exporter.window import Window, Written
 
+F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
-PROBE_S = 300.0  # Prometheus' own look-back: a series sampled less often is not watched by its true times
+LOOKBACK_S = 300.0  # Prometheus' own
 _MISSED_SAMPLES = 2.5  # a series is missing when this many of its usual sample spacings have passed
 _MISSED_CYCLES = 1.5
 
@@ -94,18 +95,6 @@ def _repeated_rows(rows: I64, seen: npt.NDArray[np.bool_]) -> int:
     return repeated
 
 
-def sample_spacing(batch: SampleBatch, lookback_s: float) -> float:
-    """The spacing in seconds that 95 % of the series do not exceed; one with a single sample counts as `lookback_s`."""
-    count = np.diff(batch.first)
-    there = count > 0
-    if not there.any():
-        return lookback_s
-    last, first = batch.time_ms[batch.first[1:][there] - 1], batch.time_ms[batch.first[:-1][there]]
-    several = count[there] > 1
-    spacing = np.where(several, (last - first) / np.maximum(count[there] - 1, 1) / 1000.0, lookback_s)
-    return float(np.quantile(spacing, 0.95))
-
-
 class Intake:
     """Reads one query into a window and a series table; ``complete`` is the newest column known to be final."""
 
@@ -116,8 +105,6 @@ class Intake:
         self._window = window
         self._complete: int | None = None
         self._covered_s: int = 0
-        self._spacing_s: float | None = None
-        self._updates = 0
         self._previous: SampleBatch | None = None
 
     @property
@@ -125,13 +112,13 @@ class Intake:
         """Whether the window has been read once."""
         return self._complete is not None
 
-    @property
-    def absent_after_s(self) -> float:
-        """Age of the newest sample beyond which a series counts as missing."""
+    def absent_after_s(self) -> F64:
+        """Age in seconds of each row's newest sample (rows,) beyond which its series counts as missing."""
         cycles = _MISSED_CYCLES * self._query.interval_s
         if not self._reader.plain:
-            return cycles
-        return max(cycles, _MISSED_SAMPLES * (self._spacing_s or PROBE_S / _MISSED_SAMPLES))
+            return np.full(self._window.rows, cycles)
+        spacing_s = self._window.spacing_ms / 1000.0
+        return np.maximum(cycles, np.where(spacing_s > 0, _MISSED_SAMPLES * spacing_s, LOOKBACK_S))
 
     def use(self, reader: Reads) -> None:
         """Read through another reader from now on; what has been read stays."""
@@ -147,17 +134,16 @@ class Intake:
         self._read_newest(time_s, lookback_s, taken)
         self._complete = time_s // self._query.step_s
         self._covered_s = time_s
-        self._updates += 1
         return taken
 
     def _lookback(self, time_s: int) -> int:
-        """How far back the newest samples are asked for. Hourly the spacing of the samples is measured anew."""
-        if self._spacing_s is None or self._updates % max(1, 3600 // self._query.interval_s) == 0:
-            self._spacing_s = None
-            return math.ceil(max(PROBE_S, _MISSED_CYCLES * self._query.interval_s))
-        usual = math.ceil(self.absent_after_s)
+        """How far back the newest samples are asked for: to the last read and half an interval more, for samples that
+        become visible late; at the start as far as the server itself would look."""
+        usual = math.ceil(_MISSED_CYCLES * self._query.interval_s)
+        if self._complete is None:
+            return max(usual, int(LOOKBACK_S))
         missed = time_s - self._covered_s
-        return max(usual, missed + usual) if missed <= PROBE_S else usual
+        return missed + usual - self._query.interval_s if 0 <= missed <= LOOKBACK_S else usual
 
     def _fill(self, time_s: int, open_column: int, lookback_s: int, taken: Intaken) -> None:
         """Read the columns that no newest-sample read has completed and none at `time_s` will."""
@@ -181,9 +167,7 @@ class Intake:
         taken.note(answer)
         batch = answer.batch
         taken.series = batch.series
-        if self._reader.plain:
-            self._spacing_s = self._spacing_s or sample_spacing(batch, lookback_s)
-        elif self._is_repeat(batch, time_s):
+        if not self._reader.plain and self._is_repeat(batch, time_s):
             taken.repeated = True
             return
         self._previous = batch

@@ -98,7 +98,7 @@ class Judging:
         self._valid[rows] = 0
         self._live[rows] = False
 
-    def update(self, time_s: int, absent_after_s: float) -> Judged:
+    def update(self, time_s: int, absent_after_s: F64) -> Judged:
         """Judge what the window holds at `time_s`: columns that have become final are absorbed in their order, rows
         that are due are fitted, each newest sample is judged once against what was expected of its column."""
         open_column = self._window.column_of(time_s)
@@ -237,7 +237,7 @@ class Judging:
         self.judged_ms[rows] = self._window.last_ms[rows]
         return len(rows)
 
-    def _settle(self, rows: I64, time_s: int, absent_after_s: float) -> None:
+    def _settle(self, rows: I64, time_s: int, absent_after_s: F64) -> None:
         """Bring the states up to date; only rows that are OK or CONSTANT have a verdict about the present."""
         last_ms = self._window.last_ms[rows]
         age_s = np.where(last_ms == NEVER, np.inf, time_s - last_ms / 1000.0)
@@ -253,7 +253,7 @@ class Judging:
         )
         self.state[rows] = states(
             facts,
-            absent_after_s=absent_after_s,
+            absent_after_s=absent_after_s[rows],
             absent_for_s=self._query.absent_for_s,
             warming_s=max(self._query.min_history_s, LEAST_SAMPLES * self._query.step_s),
             least_samples=LEAST_SAMPLES,

@@ -44,7 +44,6 @@ _EVEN = np.uint64(2**64 - 2)
 _EXACT_INTEGER = np.uint64(1 << 53)
 _INFINITE_BITS = np.uint64(0x7FF << 52)
 
-_EXACT_TENS: npt.NDArray[np.float64] = np.array([float(10**power) for power in range(23)])
 _PAIRS = np.frombuffer("".join(f"{pair:02d}" for pair in range(100)).encode(), np.uint8)
 _INTEGER_TENS = np.array([10**power for power in range(20)], np.uint64)
 
@@ -180,10 +179,8 @@ def _nearest(w: np.uint64, power: int) -> float:
     """The float64 nearest to w * 10**power, ties to even."""
     if w == _0:
         return 0.0
-    if w <= _EXACT_INTEGER and -22 <= power <= 22:  # one correctly rounded operation on exact operands
-        if power < 0:
-            return float(np.float64(w) / _EXACT_TENS[-power])
-        return float(np.float64(w) * _EXACT_TENS[power])
+    if power == 0 and w <= _EXACT_INTEGER:  # whole numbers are common
+        return float(np.float64(w))
     return _from_bits(_nearest_bits(w, power))
 
 

@@ -130,7 +130,7 @@ class Unit:
         for rows in taken.new_rows:
             self._judging.admit(rows)
             self._page.admit((row, self._table.labels(row)) for row in rows.tolist())
-        done = self._judging.update(time_s, self._intake.absent_after_s)
+        done = self._judging.update(time_s, self._intake.absent_after_s())
         receipt.judged, receipt.fitted, receipt.failed_rows = done.judged, done.fitted, done.failed
         self._retire(time_s)
         self._publish(time_s)

@@ -64,6 +64,14 @@ def _write_grid(
 
 
 @kernel
+def _usual_spacing(usual: int, now: int) -> int:
+    """Follow the distance of a row's samples: down fast, up slowly, so that one gap does not pass for a habit."""
+    if usual == 0:
+        return now
+    return max(now, usual // 2) if now < usual else min(now, usual + usual // 2)
+
+
+@kernel
 def _write_newest(
     rows: I64,
     first: I64,
@@ -75,6 +83,7 @@ def _write_newest(
     offset: F64,
     last_ms: I64,
     last_value: F64,
+    spacing_ms: I64,
     counts: I64,
 ) -> None:
     """Samples with their true times: a newer one replaces what its cell holds, an older one may only fill a gap."""
@@ -97,6 +106,8 @@ def _write_newest(
                 continue
             cell = _cell(value[k], offset[row])
             if time > last_ms[row]:
+                if last_ms[row] != NEVER:
+                    spacing_ms[row] = _usual_spacing(spacing_ms[row], time - last_ms[row])
                 last_ms[row] = time
                 last_value[row] = value[k]
                 if column > head - size:
@@ -148,7 +159,8 @@ def suitable_offset(level: F64, low: F64, high: F64) -> F64:
 
 
 class Window:
-    """Ring of samples. Arrays by row grow together: ring (rows, size) float32, offset, last_ms, last_value (rows,).
+    """Ring of samples. Arrays by row grow together: ring (rows, size) float32; (rows,) offset, last_ms and last_value of
+    the newest sample, spacing_ms the usual distance of samples (0: not known yet).
 
     `size` columns are kept: the window itself and `slack` more, so that a fit up to `slack` columns back still sees a
     whole window. `head` is the newest column that may be written.
@@ -163,6 +175,7 @@ class Window:
         self.offset: F64 = np.empty(0)
         self.last_ms: I64 = np.empty(0, np.int64)
         self.last_value: F64 = np.empty(0)
+        self.spacing_ms: I64 = np.empty(0, np.int64)
 
     @property
     def rows(self) -> int:
@@ -172,7 +185,7 @@ class Window:
     @property
     def window_bytes(self) -> int:
         """Memory of all arrays."""
-        return self.ring.nbytes + self.offset.nbytes + self.last_ms.nbytes + self.last_value.nbytes
+        return self.ring.nbytes + 4 * self.offset.nbytes
 
     def column_of(self, time_s: float) -> int:
         """The column a sample at this time falls in: the next multiple of the step at or after it."""
@@ -190,6 +203,7 @@ class Window:
         self.offset = np.concatenate([self.offset, np.zeros(more)])
         self.last_ms = np.concatenate([self.last_ms, np.full(more, NEVER, np.int64)])
         self.last_value = np.concatenate([self.last_value, np.full(more, np.nan)])
+        self.spacing_ms = np.concatenate([self.spacing_ms, np.zeros(more, np.int64)])
 
     def clear(self, rows: I64) -> None:
         """Empty rows, for a new owner."""
@@ -197,6 +211,7 @@ class Window:
         self.offset[rows] = 0.0
         self.last_ms[rows] = NEVER
         self.last_value[rows] = np.nan
+        self.spacing_ms[rows] = 0
 
     def advance(self, head: int) -> None:
         """Move the newest writable column forward; the columns it passes are emptied. Going back does nothing."""
@@ -223,7 +238,7 @@ class Window:
         """
         counts = np.zeros(5, np.int64)
         _write_newest(rows, batch.first, batch.time_ms, batch.value, self.step_s * 1000, self.head, self.ring,
-                      self.offset, self.last_ms, self.last_value, counts)  # fmt: skip
+                      self.offset, self.last_ms, self.last_value, self.spacing_ms, counts)  # fmt: skip
         return Written(*counts.tolist())
 
     def place(self, rows: I64, batch: SampleBatch, new: Mask) -> None:

@@ -38,7 +38,7 @@ def parse(text: str, file: str, environ: Mapping[str, str] = os.environ) -> Conf
     root = read_document(text, problems)
     if root is None:
         raise ConfigError(file, problems.in_file_order())
-    spot = Spot(Setting(problems, environ, Path(file).parent), root, "")
+    spot = Spot(Setting(problems, environ, Path(file).absolute().parent), root, "")
     config = read_config(spot.block(""))
     if problems:
         raise ConfigError(file, problems.in_file_order())

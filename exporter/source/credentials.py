@@ -27,6 +27,7 @@ MAX_TOKEN_BYTES = 1 << 20
 EXPIRY_MARGIN_S = 30.0
 
 _AUTHORIZATION = "Authorization"
+_KIND = re.compile(r"[\w\-]+", re.ASCII)
 _UNAUTHORIZED = 401
 _RETRYABLE = 429
 _SERVER_ERROR = 500
@@ -162,7 +163,7 @@ class Tokens:
         self._text = ""
         answer = self._answer(secret)
         token, kind = answer.get("access_token"), answer.get("token_type") or "Bearer"
-        if not isinstance(token, str) or not token or not re.fullmatch(r"[\w\-]+", str(kind), re.ASCII):
+        if not isinstance(token, str) or not token or not isinstance(kind, str) or not _KIND.fullmatch(kind):
             raise self._failed("the answer holds no access_token", SourceUnavailable)
         kind = "Bearer" if kind.lower() == "bearer" else kind
         self._text = f"{kind} {header_value(token, 'the token server')}"

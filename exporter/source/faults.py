@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 import requests
 import urllib3
 from prometheus_api_client.exceptions import PrometheusApiClientException
+from prometheus_api_client.exceptions import PrometheusApiClientException
 
 from exporter.errors import SourceError, SourceGarbled, SourceRefused, SourceTooMuch, SourceUnavailable
 from exporter.source.answer import plain_text
@@ -45,12 +46,13 @@ _ADVICE = {
 }
 _LESS = "Lower source.max_points, narrow the expr, or raise the limit of the server."
 _TAGS = re.compile(r"<(head|script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_MACHINE_WORDS = re.compile(r"^.*?0x[0-9a-f]+>?\)?: |\[Errno -?\d+\] ")
 _API_CLIENT_STATUS = re.compile(r"HTTP Status Code (\d{3}) \((.*)\)", re.DOTALL)
 
 
 def status_error(origin: str, status: int, text: str, headers: Mapping[str, str]) -> SourceError:
     """The error for an HTTP status other than 200. The status decides, and within 400 and 422 the server's words."""
-    words = plain_words(text)
+    words = plain_words(text).rstrip(".")
     message = f"{origin}: HTTP {status}" + (f": {words}" if words else ", without a text")
     if status < 300:
         return SourceGarbled(f"{message}; 200 and an answer were due", reason="garbled", status=status)
@@ -105,8 +107,8 @@ def retry_after_s(header: str) -> float:
 
 def too_big(origin: str, body_bytes: int) -> SourceTooMuch:
     """The error for an answer beyond our own cap."""
-    what = f"the answer is larger than source.max_body_bytes ({body_bytes:,}). Narrow the expr or raise it."
-    return SourceTooMuch(f"{origin}: {what}", reason="too_much")
+    message = f"{origin}: the answer is larger than source.max_body_bytes ({body_bytes:,}). Narrow the expr or raise it."
+    return SourceTooMuch(message, reason="too_much")
 
 
 def unavailable(origin: str, what: str, reason: str) -> SourceUnavailable:
@@ -149,8 +151,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _short(error: BaseException) -> str:
-    """An exception's own words, without the object addresses that urllib3 puts in front."""
-    return plain_text(re.sub(r"^.*?0x[0-9a-f]+>?\)?: ", "", str(error)) or type(error).__name__)
+    """An exception's own words, without the numbers and object addresses that libraries put in front."""
+    words = _MACHINE_WORDS.sub("", str(error))
+    return plain_text(words).rstrip(".") or type(error).__name__
 
 
 def _describe_unknown_ca(origin: str, error: BaseException) -> SourceError:
@@ -184,8 +187,7 @@ def _describe_dns(origin: str, error: BaseException) -> SourceError:
 
 
 def _describe_refused(origin: str, error: BaseException) -> SourceError:
-    what = "connection refused. Is the server running, and is the port right?"
-    return unavailable(origin, what, "refused_connection")
+    return unavailable(origin, "connection refused. Is the server running, and is the port right?", "refused_connection")
 
 
 def _describe_timeout(origin: str, error: BaseException) -> SourceError:

@@ -27,7 +27,7 @@ def scan_json(body: Body, origin: str = "the metrics server") -> Answer:
     builder = _Builder()
     try:
         _collect(envelope, builder, origin)
-    except (TypeError, KeyError, IndexError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError) as error:
         raise garbled(origin, f"answered samples that can't be read: {plain_text(str(error))}") from error
     return Answer(builder.batch(), envelope.warnings, envelope.infos, envelope.partial, fast=False)
 
@@ -55,13 +55,12 @@ def _collect(envelope: Envelope, builder: _Builder, origin: str) -> None:
             origin, f"answered a result of type {plain_text(envelope.kind, 40)}; series of numbers are needed"
         )
     for series in result:
+        if not isinstance(series, dict) or "metric" not in series:
+            raise ValueError(f"a series is {series!r}")
         if envelope.kind == "matrix":
-            histograms = len(series.get("histograms", ()))
-            samples = series.get("values", [])
+            builder.add(series["metric"], series.get("values", []), len(series.get("histograms", ())))
         else:
-            histograms = int("histogram" in series)
-            samples = [series["value"]] if "value" in series or not histograms else []
-        builder.add(series["metric"], samples, histograms)
+            builder.add(series["metric"], [series["value"]] if "value" in series else [], "histogram" in series)
 
 
 @dataclass(slots=True)

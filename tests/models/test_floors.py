@@ -43,7 +43,11 @@ def test_summary_is_the_twins(kind: str, gaps: str, lift: float) -> None:
 
 
 @QUICK
-@given(st.lists(st.one_of(st.floats(-(2.0**99), 2.0**99, width=32), st.just(math.nan), st.just(5.0)), min_size=1, max_size=400))
+@given(
+    st.lists(
+        st.one_of(st.floats(-(2.0**99), 2.0**99, width=32), st.just(math.nan), st.just(5.0)), min_size=1, max_size=400
+    )
+)
 def test_floor_of_anything(values: list[float]) -> None:
     x = np.array(values, np.float32)
     found = summary_of(x, 0.0)

@@ -87,7 +87,10 @@ def test_median_of_leaves_a_permutation_behind() -> None:
 
 
 @QUICK
-@given(st.lists(st.floats(-(2.0**122), 2.0**122, width=32), min_size=1, max_size=120), st.sampled_from([0.0, 0.01, 0.5, 0.99, 1.0]))
+@given(
+    st.lists(st.floats(-(2.0**122), 2.0**122, width=32), min_size=1, max_size=120),
+    st.sampled_from([0.0, 0.01, 0.5, 0.99, 1.0]),
+)
 def test_quantile_of_sorted_is_numpys(values: list[float], q: float) -> None:
     row = np.sort(f32(values))
     found = order.quantile_of_sorted(row, len(row), q)

@@ -234,13 +234,30 @@ def test_a_view_without_a_centre_says_nothing() -> None:
 
 
 @QUICK
-@given(st.lists(st.one_of(st.integers(-4, 4).map(float), st.just(math.nan)), min_size=5, max_size=5), st.integers(-6, 6))
+@given(
+    st.lists(st.one_of(st.integers(-4, 4).map(float), st.just(math.nan)), min_size=5, max_size=5), st.integers(-6, 6)
+)
 def test_xm6_of_every_pattern_of_gaps(last: list[float], x: int) -> None:
     values = np.zeros((1, 48), np.float32)
     values[0, -5:] = last
     chain = Chain(values, np.zeros(1), 3600, 5000)
     found = rb._residual(rb.XM6, float(x), chain.open().centre[0])
     assert found == pytest.approx(median([*last, float(x)], 3), nan_ok=True)
+
+
+@pytest.mark.parametrize(("step_s", "n"), [(7200, 24), (7200, 36), (3600, 48)])
+def test_a_ring_shorter_than_48_columns_counts_no_sample_twice(step_s: int, n: int) -> None:
+    values = np.random.default_rng(n).normal(0, 1, (1, n)).astype(np.float32)
+    chain = Chain(values, np.zeros(1), step_s, 1000, horizon=2)
+    assert chain.open().centre[0, rb.F48] == pytest.approx(median(values[0]), rel=2 * naive.ROUNDING)
+
+
+@pytest.mark.parametrize("n", [2, 8, 11])
+def test_windows_of_a_few_columns_have_no_verdict(n: int) -> None:
+    # Two days at a step of 6 hours are 8 columns.
+    chain = Chain(np.ones((1, n), np.float32), np.zeros(1), 21_600, 1000, horizon=1)
+    assert chain.fitted.valid[0] == n
+    assert math.isnan(chain.open().expected[0])
 
 
 def test_a_horizon_is_a_limit() -> None:
@@ -364,7 +381,7 @@ def test_lower_is_not_negative_where_the_window_never_was(seed: int, kind: str) 
     for k in range(6):  # the jump leaves no acceptable start: the edges of the seasonal view must obey as well
         context = chain.open()
         assert context.lower[0] + offset >= -1e-6 * (1 + abs(offset))
-        chain.close(np.array([float(np.float32(jump)) if k > 1 else float(values[0, k])]))
+        chain.close(np.array([float(np.float32(jump)) if k > 1 else 0.0]))
 
 
 def test_a_series_that_was_negative_keeps_a_negative_edge() -> None:

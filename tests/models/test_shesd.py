@@ -178,6 +178,13 @@ def test_many_outliers_do_not_hide_each_other() -> None:
     assert 3 < half_width < 5
 
 
+def test_a_share_of_the_window_is_counted_as_it_is_written() -> None:
+    """0.29 of 100 samples are 29, though 0.29 * 100 is a little less in floating point."""
+    x = np.random.default_rng(1).normal(0, 1, 100)
+    x[:35] = 100 + np.arange(35)
+    assert fit_one(x, period=1000, settings=ShesdSettings(max_anoms=0.29))[2] == 29
+
+
 # The whole fit against its twin
 
 

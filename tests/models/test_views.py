@@ -14,7 +14,9 @@ from tests.naive.order import valid
 from tests.naive.windows import GAPS, KINDS, centre, make
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
-PLACES = dict(zip(naive.VIEW_NAMES, (views.X, views.F3, views.F48, views.DAY, views.XM6, views.DAY_F12, views.HW), strict=True))
+PLACES = dict(
+    zip(naive.VIEW_NAMES, (views.X, views.F3, views.F48, views.DAY, views.XM6, views.DAY_F12, views.HW), strict=True)
+)
 
 
 class Filled:

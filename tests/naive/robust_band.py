@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tests.naive.order import median, quantile, valid
 
@@ -35,7 +36,7 @@ def threshold(step_s: int) -> float:
     points = [(60, 4.0), (300, 3.4), (3600, 2.7)]
     if step_s <= 60:
         return 4.0
-    for (left, high), (right, low) in zip(points, points[1:], strict=False):
+    for (left, high), (right, low) in pairwise(points):
         if step_s <= right:
             return high + (low - high) * math.log(step_s / left) / math.log(right / left)
     return 2.7
@@ -111,7 +112,10 @@ class Extreme:
         """unit (1 + 2 d) above and below; slack widens every difference that enters."""
         spread = max(0.0, self.start_high - self.start_low + slack)
         out = []
-        for reach, lead in ((self.start_high - self.middle, self.lead_high), (self.middle - self.start_low, self.lead_low)):
+        for reach, lead in (
+            (self.start_high - self.middle, self.lead_high),
+            (self.middle - self.start_low, self.lead_low),
+        ):
             unit = max(self.floor, math.sqrt(max(0.0, reach + slack) * spread))
             out.append(unit * (1 + 2 * max(0.0, lead + slack) / unit))
         return out[0], out[1]
@@ -172,9 +176,7 @@ class Twin:
                 r * self.ratio(name, self.phase(t)) for t, r in enumerate(self.window_views[name])
             ]
         self.tails = {name: tail_of(self.window_views[name], self.floor) for name in TAIL_VIEWS}
-        self.extremes = {
-            name: extreme_of(self.window_views[name], self.period, self.floor) for name in NOVELTY_WEIGHTS
-        }
+        self.extremes = {name: extreme_of(self.window_views[name], self.period, self.floor) for name in NOVELTY_WEIGHTS}
         self.largest = max(abs(v) for v in valid(self.x))
 
     # --- the views --------------------------------------------------------------------------------------------------

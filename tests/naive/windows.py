@@ -161,9 +161,7 @@ class Chain:
         """The open column is final: write it, absorb it, go on to the next."""
         f = self.fitted
         self.ring[:, self.column % self.ring.shape[1]] = np.asarray(x, float).astype(np.float32)
-        rb.absorb(
-            self.all, self.column, self.ring, f.extreme, f.future, f.origin, f.holt, self.context.centre
-        )
+        rb.absorb(self.all, self.column, self.ring, f.extreme, f.future, f.origin, f.holt, self.context.centre)
         self.column += 1
 
     def run(self, x: F64, refit_every: int = 8) -> F64:
