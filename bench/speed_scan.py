@@ -52,7 +52,7 @@ def vector_body() -> bytes:
     filler = ",".join(f'"label_{i}":"value-{i}-of-a-usual-length"' for i in range(5))
     result = []
     for series, value in enumerate(rng.normal(100, 15, 100_000).tolist()):
-        labels = f'{{"__name__":"http_requests","instance":"10.0.0.1:9100","job":"node",{filler},"pod":"web-{series:08}"}}'
+        labels = f'{{"__name__":"http_requests","instance":"10.0.0.1:9100",{filler},"pod":"web-{series:08}"}}'
         result.append(f'{{"metric":{labels},"value":[{START_S}.123,"{value!r}"]}}')
     return envelope("vector", result)
 

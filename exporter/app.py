@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import requests
@@ -21,7 +21,8 @@ from exporter.publish.selfmetrics import SelfMetrics
 from exporter.publish.unit_page import UnitPage, added_labels
 from exporter.publish.web import Landing, LandingRow, LandingUnit, Routes, WebServer
 from exporter.schedule import Job, Schedule
-from exporter.source.client import Client
+from exporter.source.client import Client, Observer, unobserved
+from exporter.source.faults import REASONS
 from exporter.source.promql import raw_counters
 from exporter.source.reader import Reader
 from exporter.source.session import open_session
@@ -44,8 +45,23 @@ def tenant_ids(config: Config) -> list[str]:
     return [tenant.id for tenant in config.tenants] or [""]
 
 
-def make_client(config: Config, session: requests.Session, tenant: str) -> Client:
-    """The client for one tenant of the configured source."""
+def make_session(config: Config) -> requests.Session:
+    """The authenticated session that all clients of the configured source share."""
+    in_flight = config.source.max_in_flight * len(tenant_ids(config))
+    return open_session(
+        config.source.http, user_agent=USER_AGENT, timeout_s=config.source.timeout_s, pool_size=max(16, in_flight)
+    )
+
+
+def make_client(
+    config: Config,
+    session: requests.Session,
+    tenant: str,
+    *,
+    observe: Observer = unobserved,
+    stop: threading.Event | None = None,
+) -> Client:
+    """The client for one tenant of the configured source. Setting `stop` ends its waits and downloads."""
     source = config.source
     return Client(
         source.url,
@@ -55,6 +71,8 @@ def make_client(config: Config, session: requests.Session, tenant: str) -> Clien
         max_body_bytes=source.max_body_bytes,
         accept_gzip=source.accept_gzip,
         params=source.query_params,
+        observe=observe,
+        stop=stop or threading.Event(),
     )
 
 
@@ -72,11 +90,12 @@ class App:
         self._file = config_file
         self._environ = environ
         self._registry = CollectorRegistry()
-        self.metrics = SelfMetrics(self._registry)
+        self.metrics = SelfMetrics(self._registry, REASONS)
         self.page = Page(self._registry)
         self.units: dict[str, Unit] = {}
         self._config = load(config_file, environ)
-        self._session = open_session(self._config.source.http, user_agent=USER_AGENT)
+        self._session = make_session(self._config)
+        self._abandon = threading.Event()
         self._schedule = Schedule(workers(len(tenant_ids(self._config)) * len(self._config.queries)))
         self._web: WebServer | None = None
         self._changing = threading.Lock()
@@ -107,10 +126,10 @@ class App:
         with self._changing:
             try:
                 config = load(self._file, self._environ)
-                session = open_session(config.source.http, user_agent=USER_AGENT)
             except ConfigError:
                 self.metrics.reloaded(ok=False)
                 raise
+            session = make_session(config)
             old_session, self._session = self._session, session
             self._adopt(config, session)
             old_session.close()
@@ -120,6 +139,7 @@ class App:
     def stop(self) -> bool:
         """Stop ticking, give running cycles a few seconds, stop listening. Returns whether all cycles ended."""
         self._stopped.set()
+        self._abandon.set()
         ended = self._schedule.stop(STOP_PATIENCE_S)
         if self._web is not None:
             self._web.stop()
@@ -154,7 +174,7 @@ class App:
         keep = self.units if _same_data(config, self._config) else {}
         units: dict[str, Unit] = {}
         for tenant in tenant_ids(config):
-            client = make_client(config, session, tenant)
+            client = make_client(config, session, tenant, observe=self.metrics.observer(tenant), stop=self._abandon)
             for query in config.queries:
                 reader = make_reader(config, client, query)
                 unit = self._kept(keep, tenant, query, reader) or self._made(config, tenant, query, reader)
@@ -242,11 +262,12 @@ class App:
         try:
             self.reload()
         except ConfigError as error:
-            log.error("config not reloaded, the old one stays in force: " + str(error))  # noqa: TRY400
+            log.error("config not reloaded, the old one stays in force: " + str(error))
 
 
 def _same_data(new: Config, old: Config) -> bool:
     """Whether windows read under one config are what the other would read: credentials may differ, the data may not."""
+
     def told(config: Config) -> Config:
         source = replace(config.source, http=old.source.http, timeout_s=0, accept_gzip=False, max_in_flight=1,
                          max_points_per_query=1, max_body_bytes=1)  # fmt: skip
@@ -256,13 +277,26 @@ def _same_data(new: Config, old: Config) -> bool:
 
 
 def _landing_unit(unit: Unit) -> LandingUnit:
-    raise NotImplementedError
+    good, last = unit.last_good, unit.last
+    return LandingUnit(
+        tenant=unit.tenant,
+        query=unit.query.name,
+        expr=unit.query.expr,
+        states=good.states if good else {},
+        verdict_age_s=time.time() - good.newest_s if good and good.newest_s else None,
+        error=last.error if last else "",
+    )
 
 
 def _landing_row(unit: Unit, example: Example) -> LandingRow:
-    raise NotImplementedError
-
-
-def examples(rows: Iterator[Example]) -> list[Example]:
-    """All of them."""
-    return list(rows)
+    return LandingRow(
+        tenant=unit.tenant,
+        query=unit.query.name,
+        labels=example.labels,
+        score=example.score,
+        value=example.value,
+        expected=example.expected,
+        lower=example.lower,
+        upper=example.upper,
+        age_s=example.age_s,
+    )

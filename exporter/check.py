@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from exporter.app import USER_AGENT, make_client, make_reader, tenant_ids
+from exporter.app import make_client, make_reader, make_session, tenant_ids
 from exporter.config import Config, Query, load, unreadable_files
 from exporter.errors import SourceError
 from exporter.judging import horizon
 from exporter.models.settings import ShesdSettings
 from exporter.source.client import Client
 from exporter.source.promql import is_plain_selector, raw_counters
-from exporter.source.session import open_session
 
 _ROW_BYTES = 4000  # fits, verdicts, labels and text of a row beside its window, measured at 10,000 series
 _STL_S = 1.0  # CPU seconds of one robust STL fit of a usual window, measured
@@ -52,7 +51,7 @@ def check(config_file: str, say: Say) -> int:
     config = load(config_file)
     say(f"{config_file}: config is valid, {len(config.queries)} queries")
     for problem in unreadable_files(config):
-        say(f"  warning: {problem.render(config_file)}")
+        say(f"  warning: {problem}")
     findings = _ask(config, say)
     _print_table(findings, say)
     return 1 if any(finding.error for finding in findings) else 0
@@ -60,7 +59,7 @@ def check(config_file: str, say: Say) -> int:
 
 def _ask(config: Config, say: Say) -> list[Finding]:
     findings: list[Finding] = []
-    with open_session(config.source.http, user_agent=USER_AGENT) as session:
+    with make_session(config) as session:
         for tenant in tenant_ids(config):
             client = make_client(config, session, tenant)
             build = _describe(client)
@@ -72,9 +71,10 @@ def _ask(config: Config, say: Say) -> list[Finding]:
 def _describe(client: Client) -> str:
     """What is known of the server; not every one has build information."""
     try:
-        return client.build_info() or "answers (it tells no version)"
+        version = client.build_info().get("version")
     except SourceError as error:
         return str(error)
+    return f"version {version}" if version else "answers (it tells no version)"
 
 
 def _find(config: Config, client: Client, tenant: str, query: Query) -> Finding:

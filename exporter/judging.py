@@ -196,10 +196,14 @@ class Judging:
         except Exception as error:  # noqa: BLE001 -- whatever a model does, other rows and models go on
             model.clear(rows)
             if len(rows) == 1:
-                log.warning("model failed", extra={"model": model.name, "query": self._query.name, "error": repr(error)})
+                log.warning(
+                    "model failed", extra={"model": model.name, "query": self._query.name, "error": repr(error)}
+                )
                 return 1
             return sum(
-                self._fit_model(model, rows[i : i + 1], values[i : i + 1], offset[i : i + 1], _one(summary, i), end[i : i + 1])
+                self._fit_model(
+                    model, rows[i : i + 1], values[i : i + 1], offset[i : i + 1], _one(summary, i), end[i : i + 1]
+                )
                 for i in range(len(rows))
             )
         return 0

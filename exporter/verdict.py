@@ -103,7 +103,9 @@ class Facts:
     judged: Mask
 
 
-def states(facts: Facts, *, absent_after_s: F64 | float, absent_for_s: float, warming_s: float, least_samples: int) -> States:
+def states(
+    facts: Facts, *, absent_after_s: F64 | float, absent_for_s: float, warming_s: float, least_samples: int
+) -> States:
     """The state of each row.
 
     GONE: no sample for longer than `absent_for_s`, or missing before there were enough samples for a verdict; ABSENT:

@@ -221,9 +221,7 @@ def test_the_image_copies_only_what_exists_and_is_not_ignored() -> None:
 def test_both_stages_compile_and_run_kernels_for_the_same_processor() -> None:
     settings = [line for line in dockerfile() if line.startswith("ENV")]
     assert len(settings) == 2
-    assert all(
-        "NUMBA_CPU_NAME=generic" in line and "NUMBA_CACHE_DIR=/opt/kernels" in line for line in settings
-    )
+    assert all("NUMBA_CPU_NAME=generic" in line and "NUMBA_CACHE_DIR=/opt/kernels" in line for line in settings)
     assert "RUN /opt/venv/bin/anomaly-exporter compile" in dockerfile()
 
 

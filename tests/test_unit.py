@@ -1,4 +1,4 @@
-"""One unit, cycle by cycle, on a store with Prometheus' semantics: what is read, judged, published, and what survives."""
+"""One unit, cycle by cycle, on a store with the semantics of Prometheus: what is read, judged, published, survives."""
 
 from __future__ import annotations
 

@@ -186,16 +186,14 @@ def test_recentring_keeps_the_true_values():
     assert cells(made) == pytest.approx(before)
 
 
-samples = st.lists(
-    st.tuples(st.integers(0, 20 * STEP * 10), st.floats(-1e6, 1e6, allow_nan=False)), max_size=40
-)
+samples = st.lists(st.tuples(st.integers(0, 20 * STEP * 10), st.floats(-1e6, 1e6, allow_nan=False)), max_size=40)
 
 
 @settings(max_examples=150, deadline=None)
 @given(samples, st.integers(10, 20))
 def test_newest_samples_agree_with_a_dict_of_lists(points, head):
     """Twin: keep all samples by time; a cell holds its last one, if they came in time order."""
-    points = sorted({t: v for t, v in points}.items())
+    points = sorted(dict(points).items())
     points = [(t / 10, v) for t, v in points if -(-t // (STEP * 10)) <= head]
     made = window(head=head)
     for t, v in points:

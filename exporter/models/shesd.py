@@ -320,19 +320,17 @@ def _test_extremes(
     Shapes: ordered (b, n); season (b, period); floor, half_width, outliers (b,); critical (n + 1,);
     centre (b, horizon).
     """
-    blocks = len(edges) - 1
-    counts = np.empty(blocks, np.int64)
-    shifts = np.empty(blocks)
-    merged = np.empty(ordered.shape[1], np.float32)
-    spare = np.empty(ordered.shape[1], np.float32)
+    counts = np.empty(len(edges) - 1, np.int64)
+    shifts = np.empty(len(edges) - 1)
+    scratch = np.empty((2, ordered.shape[1]), np.float32)
     for i in range(len(ordered)):
         m = _block_medians(ordered[i], edges, counts, shifts)
         if m < FEWEST or not 0.0 < floor[i] <= LARGEST:
             continue
-        merged, spare = _merge_blocks(ordered[i], edges, counts, shifts, merged, spare)
+        merged = _merge_blocks(ordered[i], edges, counts, shifts, scratch)
         most = min(max(1, int(max_anoms * m + 1e-9)), (m - 1) // 2)
         found, middle, scale = extremes(merged, m, most, floor[i], critical)
-        level = shifts[blocks - 1] + middle
+        level = shifts[-1] + middle
         for h in range(centre.shape[1]):
             centre[i, h] = np.float32(level + season[i, h % season.shape[1]])
         half_width[i] = np.float32(max(critical[m - found] * scale, NARROWEST))
@@ -364,8 +362,10 @@ def _block_medians(row: F32, edges: I64, counts: I64, shifts: F64) -> int:
 
 
 @kernel
-def _merge_blocks(row: F32, edges: I64, counts: I64, shifts: F64, merged: F32, spare: F32) -> tuple[F32, F32]:
-    """All valid samples of a row, each block less its median, ascending; returns (ordered, the other array)."""
+def _merge_blocks(row: F32, edges: I64, counts: I64, shifts: F64, scratch: F32) -> F32:
+    """All valid samples of a row, each block less its median, ascending in one of the two rows of `scratch`."""
+    merged: F32 = scratch[0]
+    spare: F32 = scratch[1]
     runs = len(counts)
     bounds = np.zeros(runs + 1, np.int64)
     for j in range(runs):
@@ -382,7 +382,7 @@ def _merge_blocks(row: F32, edges: I64, counts: I64, shifts: F64, merged: F32, s
         bounds[(runs + 1) >> 1] = bounds[runs]
         runs = (runs + 1) >> 1
         merged, spare = spare, merged
-    return merged, spare
+    return merged
 
 
 @kernel
@@ -410,15 +410,19 @@ def _merge(x: F32, start: int, middle: int, end: int, out: F32) -> None:
             v -= not left
             w -= 1
         pairs = min(u - i + 1, v - j + 1) >> 1
-    while i <= u and j <= v:
-        right = x[j] < x[i]
-        out[k] = x[j] if right else x[i]
-        j += right
-        i += not right
-        k += 1
-    left_over = u + 1 - i
-    out[k : k + left_over] = x[i : u + 1]
-    out[k + left_over : w + 1] = x[j : v + 1]
+    _merge_rest(x[i : u + 1], x[j : v + 1], out[k : w + 1])
+
+
+@kernel
+def _merge_rest(a: F32, b: F32, out: F32) -> None:
+    """Merge the ascending a and b into out, the plain way."""
+    i, j = 0, 0
+    while i < len(a) and j < len(b):
+        right = b[j] < a[i]
+        out[i + j] = b[j] if right else a[i]
+        i, j = i + (not right), j + right
+    out[i + j : len(a) + j] = a[i:]
+    out[len(a) + j :] = b[j:]
 
 
 @kernel

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 import requests
 import urllib3
 from prometheus_api_client.exceptions import PrometheusApiClientException
-from prometheus_api_client.exceptions import PrometheusApiClientException
 
 from exporter.errors import SourceError, SourceGarbled, SourceRefused, SourceTooMuch, SourceUnavailable
 from exporter.source.answer import plain_text
@@ -107,8 +106,8 @@ def retry_after_s(header: str) -> float:
 
 def too_big(origin: str, body_bytes: int) -> SourceTooMuch:
     """The error for an answer beyond our own cap."""
-    message = f"{origin}: the answer is larger than source.max_body_bytes ({body_bytes:,}). Narrow the expr or raise it."
-    return SourceTooMuch(message, reason="too_much")
+    what = f"the answer is larger than source.max_body_bytes ({body_bytes:,}). Narrow the expr or raise it."
+    return SourceTooMuch(f"{origin}: {what}", reason="too_much")
 
 
 def unavailable(origin: str, what: str, reason: str) -> SourceUnavailable:
@@ -187,7 +186,8 @@ def _describe_dns(origin: str, error: BaseException) -> SourceError:
 
 
 def _describe_refused(origin: str, error: BaseException) -> SourceError:
-    return unavailable(origin, "connection refused. Is the server running, and is the port right?", "refused_connection")
+    what = "connection refused. Is the server running, and is the port right?"
+    return unavailable(origin, what, "refused_connection")
 
 
 def _describe_timeout(origin: str, error: BaseException) -> SourceError:
@@ -219,4 +219,4 @@ def _api_client_error(origin: str, text: str) -> SourceError:
     match = _API_CLIENT_STATUS.search(text)
     if match is None:
         return SourceGarbled(f"{origin}: {plain_text(text)}", reason="garbled")
-    return status_error(origin, int(match.group(1)), match.group(2).removeprefix("b").strip("\'\""), {})
+    return status_error(origin, int(match.group(1)), match.group(2).removeprefix("b").strip("'\""), {})

@@ -35,7 +35,7 @@ _COUNTER_SAFE = frozenset([
     "deriv_fast", "ideriv", "delta_prometheus", "changes_prometheus", "xrate", "xincrease", "xdelta", "absent",
     "absent_over_time", "present_over_time", "count", "count_values", "count_over_time", "group", "timestamp",
     "tlast_over_time", "tfirst_over_time", "lag", "lifetime", "scrape_interval",
-])
+])  # fmt: skip
 
 
 class _Unsure(Exception):  # noqa: N818  # not an error: the answer is "can't tell"

@@ -105,5 +105,3 @@ def read_digits(buf: Bytes, at: int, end: int) -> tuple[np.uint64, bool]:
     room = np.uint64(64 - 8 * count)
     word = _load(buf, end - count) << room | (_ZEROS & ((_1 << room) - _1))
     return number * TENS[np.uint64(count)] + _eight_digits(word), digits and _is_digits(word)
-
-

@@ -145,6 +145,14 @@ def test_moving_pointers_are_the_textbook_test(x: F32, max_anoms: float, floor: 
     assert scale == pytest.approx(want_scale, rel=1e-12)
 
 
+def test_two_middle_values_are_averaged_without_rounding() -> None:
+    pair = np.array([1e8, 1e8 + 8], np.float32)  # their float32 sum would lose the 8
+    assert shesd._middle(pair) == 1e8 + 4
+    out = np.empty(1)
+    shesd._column_medians(pair.reshape(2, 1), np.array([2], np.int32), out)
+    assert out[0] == 1e8 + 4
+
+
 @settings(deadline=None)
 @given(hnp.arrays(np.float32, st.integers(1, 60), elements=st.one_of(finite, few_values)))
 def test_mad_by_binary_search(x: F32) -> None:

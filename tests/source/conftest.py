@@ -18,7 +18,6 @@ from hypothesis import settings
 
 from exporter.source.client import Client
 
-
 settings.register_profile("kernels", deadline=None)  # the first call of a kernel compiles it
 settings.load_profile("kernels")
 
@@ -168,7 +167,9 @@ def _samples(start_s: int) -> str:
     lines += ["# TYPE gappy gauge"]
     lines += [f"gappy {i} {start_s + i}" for i in range(0, 3600, 15) if not 1200 <= i < 2400]
     lines += ["# TYPE odd gauge"]
-    for i, value in enumerate(("0.1", "1e300", "-5e-324", "NaN", "+Inf", "-Inf", "123456789012345678", "1.7976931348623157e308")):
+    for i, value in enumerate(
+        ("0.1", "1e300", "-5e-324", "NaN", "+Inf", "-Inf", "123456789012345678", "1.7976931348623157e308")
+    ):
         lines += [f'odd{{i="{i}",snow="☃ <&>"}} {value} {start_s + 1800}']
     lines += ["# TYPE seldom gauge"]
     lines += [f"seldom {i} {start_s + i + 7.25}" for i in range(0, 3600, 400)]

@@ -247,7 +247,9 @@ def test_refusals_for_other_reasons(words: str) -> None:
 
 def by_path(**answers: bytes) -> Callable[[Request, socket.socket], None]:
     """Answers by the last part of the path."""
-    return lambda request, connection: connection.sendall(answers.get(request.path.rpartition("/")[2], http(404, "nothing here")))
+    return lambda request, connection: connection.sendall(
+        answers.get(request.path.rpartition("/")[2], http(404, "nothing here"))
+    )
 
 
 def test_metadata_is_the_declared_type(serve: Serve, client_of: ClientOf) -> None:
@@ -270,7 +272,9 @@ def test_names_are_sorted(serve: Serve, client_of: ClientOf) -> None:
 
 
 def test_discovery_has_our_errors(serve: Serve, client_of: ClientOf) -> None:
-    client = client_of(serve(by_path(metadata=http(200, "<html>"), values=http(200, "[]"), labels=http(503, "busy"))).url)
+    client = client_of(
+        serve(by_path(metadata=http(200, "<html>"), values=http(200, "[]"), labels=http(503, "busy"))).url
+    )
     with pytest.raises(SourceGarbled, match="answered what is not its API"):
         client.metadata("a")
     with pytest.raises(SourceGarbled, match="answered what is not its API"):

@@ -1,5 +1,6 @@
 """What the operator sees for each way in which a metrics server can fail."""
 
+# ruff: noqa: E501  # a case of the table reads best on one line
 from __future__ import annotations
 
 import contextlib
@@ -21,7 +22,9 @@ from exporter.source.client import Client
 from exporter.source.faults import REASONS
 from exporter.source.reader import Reader
 
-OK_VECTOR = b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"b"},"value":[1700000000,"1"]}]}}'
+OK_VECTOR = (
+    b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"b"},"value":[1700000000,"1"]}]}}'
+)
 U = "URL/api/v1/query"
 CHECK_EXPR = "Check the expr of the query."
 LESS = "Lower source.max_points, narrow the expr, or raise the limit of the server."
@@ -221,7 +224,9 @@ def test_refused_connection(client_of: Callable[..., Client]) -> None:
     ("gopher://127.0.0.1", SourceRefused, "url", "this is no usable URL: No connection adapters were found"),
     ("127.0.0.1:9090", SourceRefused, "url", "this is no usable URL"),
 ])  # fmt: skip
-def test_unusable_urls(url: str, kind: type[SourceError], reason: str, text: str, client_of: Callable[..., Client]) -> None:
+def test_unusable_urls(
+    url: str, kind: type[SourceError], reason: str, text: str, client_of: Callable[..., Client]
+) -> None:
     with pytest.raises(kind) as caught:
         client_of(url, retries=0).query("x", 0)
     assert caught.value.reason == reason
@@ -279,14 +284,18 @@ def test_numbers_without_bounds(serve: Callable[..., LoopbackServer], client_of:
     assert [repr(float(value)) for value in values] == [repr(float(text)) for text in texts]
 
 
-def test_a_series_twice_is_two_rows_of_one_hash(serve: Callable[..., LoopbackServer], client_of: Callable[..., Client]) -> None:
+def test_a_series_twice_is_two_rows_of_one_hash(
+    serve: Callable[..., LoopbackServer], client_of: Callable[..., Client]
+) -> None:
     body = vector('{"metric":{"a":"b"},"value":[1700000000,"1"]}', '{"metric":{"a":"b"},"value":[1700000000,"2"]}')
     batch = newest(serve, client_of, body).batch
     assert batch.value.tolist() == [1.0, 2.0]
     assert batch.label_hash[0] == batch.label_hash[1]
 
 
-def test_unsorted_samples_keep_the_order_of_the_server(serve: Callable[..., LoopbackServer], client_of: Callable[..., Client]) -> None:
+def test_unsorted_samples_keep_the_order_of_the_server(
+    serve: Callable[..., LoopbackServer], client_of: Callable[..., Client]
+) -> None:
     values = '[[1700000060,"2"],[1700000000,"1"],[1700000060,"3"]]'
     body = f'{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{}},"values":{values}}}]}}}}'
     batch = newest(serve, client_of, body.encode()).batch
@@ -305,6 +314,8 @@ def test_partial_data_is_said(serve: Callable[..., LoopbackServer], client_of: C
     assert (answer.warnings, answer.partial, answer.batch.series) == (("store gateway down",), True, 0)
 
 
-def test_packed_though_identity_was_asked_for(serve: Callable[..., LoopbackServer], client_of: Callable[..., Client]) -> None:
+def test_packed_though_identity_was_asked_for(
+    serve: Callable[..., LoopbackServer], client_of: Callable[..., Client]
+) -> None:
     assert newest(serve, client_of, gzip.compress(OK_VECTOR), Content_Encoding="gzip").batch.value.tolist() == [1.0]
     assert newest(serve, client_of, zlib.compress(OK_VECTOR), Content_Encoding="deflate").batch.value.tolist() == [1.0]

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # a case of the table reads best on one line
 from __future__ import annotations
 
 import json
@@ -39,7 +40,9 @@ def test_labels_come_out_in_one_spelling() -> None:
 
 
 def test_the_spelling_of_prometheus_hashes_alike_in_both_readers() -> None:
-    compact = b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"x","b":"y"},"value":[1,"1"]}]}}'
+    compact = (
+        b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"x","b":"y"},"value":[1,"1"]}]}}'
+    )
     assert scan_answer(compact).fast
     assert scan_answer(compact).batch.label_hash.tolist() == scan_json(compact).batch.label_hash.tolist()
 
@@ -51,7 +54,9 @@ def test_an_empty_result_has_arrays_of_the_right_kind() -> None:
 
 
 def test_numbers_may_be_spelt_as_json_numbers() -> None:
-    batch = scan_json(answer("vector", [{"metric": {}, "value": [1, 2.5]}, {"metric": {"a": "b"}, "value": [1, 3]}])).batch
+    batch = scan_json(
+        answer("vector", [{"metric": {}, "value": [1, 2.5]}, {"metric": {"a": "b"}, "value": [1, 3]}])
+    ).batch
     assert batch.value.tolist() == [2.5, 3.0]
 
 

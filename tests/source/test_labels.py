@@ -26,7 +26,9 @@ def test_the_hash_is_that_of_its_slow_twin(data: bytes, seed: int) -> None:
 
 
 @given(st.binary(max_size=40), st.binary(max_size=20), st.binary(max_size=20), SEEDS)
-def test_the_hash_depends_on_the_bytes_and_not_on_their_place(data: bytes, before: bytes, after: bytes, seed: int) -> None:
+def test_the_hash_depends_on_the_bytes_and_not_on_their_place(
+    data: bytes, before: bytes, after: bytes, seed: int
+) -> None:
     moved = before + data + after
     assert hashed(moved, seed, len(before), len(before) + len(data)) == hashed(data, seed)
 
@@ -77,7 +79,9 @@ def test_what_is_no_text_becomes_the_replacement_character() -> None:
     assert parse_labels(b'{"a":"\\ud83d\\ude00"}') == {"a": "😀"}
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b'{"a":1}', b'{"a":null}', b'{"a":{}}', b'"a"', b'{"a":"b"}x'])
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b"null", b'{"a":1}', b'{"a":null}', b'{"a":{}}', b'"a"', b'{"a":"b"}x']
+)
 def test_other_things_are_no_labels(raw: bytes) -> None:
     with pytest.raises(SourceGarbled, match="no label set"):
         parse_labels(raw)

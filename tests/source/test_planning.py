@@ -19,7 +19,7 @@ def test_chunks_visit_every_grid_time_once_within_the_limits(
     start_s: int, length_s: int, step_s: int, series: int, max_points: int, max_per_series: int
 ) -> None:
     chunks = plan_range(start_s, start_s + length_s, step_s, series, max_points, max_per_series)
-    assert visited(chunks, step_s) == [t for t in range(-start_s % step_s + start_s, start_s + length_s + 1, step_s)]
+    assert visited(chunks, step_s) == list(range(-start_s % step_s + start_s, start_s + length_s + 1, step_s))
     sizes = [(end - start) // step_s + 1 for start, end in chunks]
     assert max(sizes, default=0) <= max(1, min(max_per_series, max_points // max(series, 1)))
     assert max(sizes, default=0) - min(sizes, default=0) <= 1

@@ -12,8 +12,8 @@ PLAIN = [
 ]  # fmt: skip
 NOT_PLAIN = [
     "", "up[5m]", "up offset 5m", "up @ 1700000000", "up @ end()", "(up)", "-up", "rate(up[5m])", "up + 1", "up == 1",
-    "a and b", "sum(up)", "sum by (a) (up)", "{}", "up{", "up}", 'up{a="b" or c="d"}', "up default 0", "1", "inf", "NaN",
-    '"up"', "up{a=b}", "up{5}", "up up", "up;", 'up{a="b}', "by", "up limit 5", "on", "up[5m:1m]",
+    "a and b", "sum(up)", "sum by (a) (up)", "{}", "up{", "up}", 'up{a="b" or c="d"}', "up default 0", "1", "inf",
+    '"up"', "NaN", "up{a=b}", "up{5}", "up up", "up;", 'up{a="b}', "by", "up limit 5", "on", "up[5m:1m]",
 ]  # fmt: skip
 
 
@@ -97,8 +97,8 @@ def test_metric_names_come_from_words_matchers_and_quotes() -> None:
 
 
 WORDS = st.sampled_from(
-    ["a", "b_total", "sum", "rate", "by", "offset", "@", "(", ")", "[", "]", "{", "}", '"x"', "5m", "1", ",", "=", "and",
-     "on", "#", "\n", "-", ":", "bool", "'", "`", "\\", "☃", ""]
+    ["a", "b_total", "sum", "rate", "by", "offset", "@", "(", ")", "[", "]", "{", "}", '"x"', "5m", "1", ",", "=",
+     "and", "on", "#", "\n", "-", ":", "bool", "'", "`", "\\", "☃", ""]
 )  # fmt: skip
 
 

@@ -81,7 +81,9 @@ NUMBERS = st.one_of(
     st.integers(-(10**25), 10**25).map(str),
     st.decimals(-1, 1, allow_nan=False, places=30).map(lambda x: f"{x:f}"),
     st.floats(0, 1e6).map(lambda x: f"{x:.3f}"),
-    st.sampled_from(["NaN", "+Inf", "-Inf", "Inf", "0", "-0", "1e+21", "5e-324", "2.2250738585072011e-308", "9007199254740993"]),
+    st.sampled_from(
+        ["NaN", "+Inf", "-Inf", "Inf", "0", "-0", "1e+21", "5e-324", "2.2250738585072011e-308", "9007199254740993"]
+    ),
 )
 TIMES = st.one_of(
     st.integers(0, 2 * 10**9).map(str),
@@ -101,7 +103,9 @@ def bodies(draw: st.DrawFn) -> bytes:
     for labels, samples in draw(st.lists(st.tuples(LABELS, SAMPLES), max_size=4)):
         metric = json.dumps(labels, separators=(",", ":"), **draw(SPELLINGS))
         pairs = [f'[{t},"{v}"]' for t, v in samples]
-        series.append(f'{{"metric":{metric},' + (f'"value":{pairs[0]}}}' if vector else f'"values":[{",".join(pairs)}]}}'))
+        series.append(
+            f'{{"metric":{metric},' + (f'"value":{pairs[0]}}}' if vector else f'"values":[{",".join(pairs)}]}}')
+        )
     kind = "vector" if vector else "matrix"
     text = f'{{"status":"success","data":{{"resultType":"{kind}","result":[{",".join(series)}]}}}}'
     return text.encode("utf-8", "replace")
@@ -138,7 +142,9 @@ def damaged(draw: st.DrawFn) -> bytes:
     """An answer with some bytes cut out, replaced or put in."""
     body = draw(st.one_of(bodies(), st.sampled_from(RECORDED)))
     at = draw(st.integers(0, len(body)))
-    new = draw(st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b"\\", b"]", b"}", b",", b"[", b"{", b"1", b".", b" "])))
+    new = draw(
+        st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b"\\", b"]", b"}", b",", b"[", b"{", b"1", b".", b" "]))
+    )
     return body[:at] + new + body[at + draw(st.integers(0, 5)) :]
 
 

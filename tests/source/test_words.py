@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from exporter.kernels import kernel
 from exporter.source.words import BACKSLASHES, COMMAS, DOTS, QUOTES, find_either, part_word, read_digits, word_at
 
-TEXT = st.lists(st.sampled_from([b'"', b"\\", b",", b".", b"a", b"\x00", b"\x80", b"\xff", b"#", b"!"]), min_size=8).map(b"".join)
+TEXT = st.lists(
+    st.sampled_from([b'"', b"\\", b",", b".", b"a", b"\x00", b"\x80", b"\xff", b"#", b"!"]), min_size=8
+).map(b"".join)
 
 
 def array(data: bytes) -> np.ndarray:

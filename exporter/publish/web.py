@@ -1,0 +1,289 @@
+"""The web server: the result page, health, reload, the config in force, and a page for people."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from cheroot import wsgi
+
+from exporter.errors import ConfigError, PublishError
+from exporter.publish.landing import PAGE_POLICY, Landing, LandingRow, LandingUnit, page_html
+
+__all__ = ["Landing", "LandingRow", "LandingUnit", "Routes", "WebServer", "application", "wants_openmetrics"]
+
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+PLAIN_TYPE = "text/plain; charset=utf-8"
+HTML_TYPE = "text/html; charset=utf-8"
+
+_OPENMETRICS_VERSIONS = ("", "0.0.1", "1.0.0")
+_PIECE_BYTES = 65536  # cheroot copies what is left of a piece after every write: large ones take quadratic time
+_LEAST_GZIP_BYTES = 1024
+_GZIP_LEVEL = 1
+_GZIP_BITS = 31
+_THREADS = 8
+_WAITING_CONNECTIONS = 64
+_SOCKET_TIMEOUT_S = 10
+_STOP_PATIENCE_S = 1
+_MOST_HEADER_BYTES = 16384
+_MOST_BODY_BYTES = 65536
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
+_ANY_HOST = ("::", "0.0.0.0")  # noqa: S104  # ":9899" means all interfaces; :: takes IPv4 too where it is available
+_SAFETY = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+)
+_READ, _CHANGE = ("GET", "HEAD"), ("POST", "PUT")
+
+log = logging.getLogger(__name__)
+
+Environ = dict[str, Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """What stands behind the endpoints. All are called from the server's threads and must not wait for a cycle.
+
+    ``metrics(openmetrics)`` is the page in pieces; ``ready()`` whether verdicts are served, and what to say;
+    ``reload()`` loads the config anew or raises ConfigError, None where the lifecycle API is off; ``config_text()`` the
+    config in force without secrets; ``landing()`` what the page for people shows.
+    """
+
+    metrics: Callable[[bool], list[bytes]]
+    ready: Callable[[], tuple[bool, str]]
+    reload: Callable[[], None] | None
+    config_text: Callable[[], str]
+    landing: Callable[[], Landing]
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    status: HTTPStatus
+    content_type: str
+    pieces: list[bytes]
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+
+# --- endpoints ----------------------------------------------------------------------------------------------------
+
+
+def _text(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> _Response:
+    return _Response(status, PLAIN_TYPE, [(text.rstrip("\n") + "\n").encode()], headers)
+
+
+def _metrics(routes: Routes, environ: Environ) -> _Response:
+    openmetrics = wants_openmetrics(environ.get("HTTP_ACCEPT", ""))
+    kind = OPENMETRICS_TYPE if openmetrics else TEXT_TYPE
+    return _Response(HTTPStatus.OK, kind, routes.metrics(openmetrics), (("Vary", "Accept"),))
+
+
+def _healthy(_routes: Routes, _environ: Environ) -> _Response:
+    return _text(HTTPStatus.OK, "anomaly-exporter is healthy.")
+
+
+def _ready(routes: Routes, _environ: Environ) -> _Response:
+    ready, words = routes.ready()
+    return _text(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, words)
+
+
+def _reload(routes: Routes, _environ: Environ) -> _Response:
+    if routes.reload is None:
+        words = "Reloading over HTTP is off; start with --web.enable-lifecycle, or send SIGHUP."
+        return _text(HTTPStatus.FORBIDDEN, words)
+    try:
+        routes.reload()
+    except ConfigError as error:
+        return _text(HTTPStatus.INTERNAL_SERVER_ERROR, f"The config was not reloaded, the old one stays:\n{error}")
+    return _text(HTTPStatus.OK, "The config was reloaded.")
+
+
+def _config(routes: Routes, _environ: Environ) -> _Response:
+    return _text(HTTPStatus.OK, routes.config_text())
+
+
+def _landing(routes: Routes, _environ: Environ) -> _Response:
+    html = page_html(routes.landing()).encode("utf-8", "replace")
+    return _Response(HTTPStatus.OK, HTML_TYPE, [html], (("Content-Security-Policy", PAGE_POLICY),))
+
+
+Endpoint = Callable[[Routes, Environ], _Response]
+_ENDPOINTS: Mapping[str, tuple[tuple[str, ...], Endpoint]] = {
+    "/": (_READ, _landing),
+    "/metrics": (_READ, _metrics),
+    "/config": (_READ, _config),
+    "/-/healthy": (_READ, _healthy),
+    "/-/ready": (_READ, _ready),
+    "/-/reload": (_CHANGE, _reload),
+}
+
+
+def _respond(routes: Routes, environ: Environ) -> _Response:
+    methods, endpoint = _ENDPOINTS.get(environ["PATH_INFO"], ((), None))
+    if endpoint is None:
+        return _text(HTTPStatus.NOT_FOUND, "Not found. There are: " + " ".join(_ENDPOINTS))
+    if environ["REQUEST_METHOD"] not in methods:
+        allowed = ", ".join(methods)
+        return _text(HTTPStatus.METHOD_NOT_ALLOWED, f"Method not allowed; use {allowed}.", ("Allow", allowed))
+    return endpoint(routes, environ)
+
+
+# --- negotiation --------------------------------------------------------------------------------------------------
+
+
+def _offers(header: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """(value, parameters, q) of each entry of an Accept header; an unreadable q counts as 0."""
+    for entry in header.lower().split(","):
+        value, *rest = (part.strip() for part in entry.split(";"))
+        parameters = {name.strip(): text.strip(' "') for name, _, text in (part.partition("=") for part in rest)}
+        try:
+            quality = float(parameters.pop("q", "1"))
+        except ValueError:
+            quality = 0.0
+        if value:
+            yield value, parameters, quality
+
+
+def wants_openmetrics(accept: str) -> bool:
+    """Whether an Accept header likes OpenMetrics 1.0.0 at least as much as the text format."""
+    openmetrics, text = 0.0, 0.0
+    for value, parameters, quality in _offers(accept):
+        if value == "application/openmetrics-text" and parameters.get("version", "") in _OPENMETRICS_VERSIONS:
+            openmetrics = max(openmetrics, quality)
+        elif value in ("text/plain", "text/*"):
+            text = max(text, quality)
+    return openmetrics > 0 and openmetrics >= text
+
+
+def _wants_gzip(accept_encoding: str) -> bool:
+    qualities = {value: quality for value, _, quality in _offers(accept_encoding)}
+    return qualities.get("gzip", qualities.get("*", 0.0)) > 0
+
+
+def _cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces that cheroot can write without copying the rest over and over."""
+    for piece in pieces:
+        for at in range(0, len(piece), _PIECE_BYTES):
+            yield piece[at : at + _PIECE_BYTES]
+
+
+def _zipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes as one gzip stream, made while it is sent."""
+    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_BITS)
+    for piece in pieces:
+        yield packer.compress(piece)
+    yield packer.flush()
+
+
+def application(routes: Routes) -> Callable[[Environ, StartResponse], Iterable[bytes]]:
+    """The WSGI application over the routes."""
+
+    def respond(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        response = _respond(routes, environ)
+        body_bytes = sum(map(len, response.pieces))
+        zipped = body_bytes >= _LEAST_GZIP_BYTES and _wants_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
+        # Without a length the server sends chunks: the size of a stream that is packed on the way is not known.
+        size = ("Content-Encoding", "gzip") if zipped else ("Content-Length", str(body_bytes))
+        headers = [("Content-Type", response.content_type), size, ("Vary", "Accept-Encoding"), *response.headers]
+        start_response(f"{response.status.value} {response.status.phrase}", [*headers, *_SAFETY])
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return []
+        return _zipped(_cut(response.pieces)) if zipped else _cut(response.pieces)
+
+    return respond
+
+
+# --- the server ---------------------------------------------------------------------------------------------------
+
+
+def _parse_address(address: str) -> tuple[tuple[str, ...], int]:
+    """(hosts to try in turn, port) of ``host:port``, ``:port`` or ``[IPv6]:port``. Raises PublishError."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None or int(match["port"]) > 65535:
+        raise PublishError(f"{address!r} is no listen address; allowed: host:port, :port, [IPv6]:port, e.g. :9899")
+    host = match["v6"] or match["host"]
+    return ((host,) if host else _ANY_HOST), int(match["port"])
+
+
+def _advice(error: OSError) -> str:
+    text = str(error)
+    if os.strerror(errno.EADDRINUSE) in text:
+        return "another process listens there (see `ss -ltnp`); stop it or choose another --web.listen-address"
+    if os.strerror(errno.EACCES) in text:
+        return "ports below 1024 need a privilege; choose another --web.listen-address"
+    return "choose an address of this machine with --web.listen-address"
+
+
+def _log_of_server(message: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+    log.log(level, message, exc_info=traceback)
+
+
+class WebServer:
+    """Serves the routes from ``start`` until ``stop``. A request that takes longer than 10 s to arrive is dropped."""
+
+    def __init__(self, listen_address: str, routes: Routes) -> None:
+        """Raises PublishError for an address of the wrong form."""
+        self._address = listen_address
+        self._hosts, self._port = _parse_address(listen_address)
+        self._application = application(routes)
+        self._server: Any = None  # see _new_server
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port listened on: the chosen one when the address said 0; 0 before ``start``."""
+        return int(self._server.bind_addr[1]) if self._server is not None else 0
+
+    def start(self) -> None:
+        """Listen, then serve in the background. Raises PublishError, saying what to do, when that is impossible."""
+        self._server = self._bound_server()
+        self._thread = threading.Thread(target=self._server.serve, name="web", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening; answers under way get a second to end. Does nothing when not started."""
+        if self._server is None:
+            return
+        self._server.stop()
+        if self._thread is not None:
+            self._thread.join(_STOP_PATIENCE_S + 1)
+        self._server = self._thread = None
+
+    def _bound_server(self) -> Any:  # see _new_server
+        problem = OSError("no host")
+        for host in self._hosts:
+            server = self._new_server(host)
+            try:
+                server.prepare()
+            except OSError as error:
+                problem = error
+            else:
+                return server
+        raise PublishError(f"can't listen on {self._address}: {_advice(problem)} ({problem})")
+
+    def _new_server(self, host: str) -> Any:  # cheroot's stubs let nobody set the log function
+        server: Any = wsgi.Server(
+            (host, self._port),
+            self._application,
+            numthreads=_THREADS,
+            server_name="anomaly-exporter",
+            request_queue_size=_WAITING_CONNECTIONS,
+            timeout=_SOCKET_TIMEOUT_S,
+            shutdown_timeout=_STOP_PATIENCE_S,
+        )
+        server.software = "anomaly-exporter"
+        server.max_request_header_size = _MOST_HEADER_BYTES
+        server.max_request_body_size = _MOST_BODY_BYTES
+        server.error_log = _log_of_server
+        return server
