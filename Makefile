@@ -31,7 +31,10 @@ $(STAMP): pyproject.toml
 	  { echo "Python 3.11 or newer is needed; say which one: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "could not make $(VENV): on Debian, apt-get install python3-venv"; exit 1; }
+	@echo "installing into $(VENV) ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@echo "compiling the numeric kernels, once ..."
+	$(BIN)/anomaly-exporter compile
 	@touch $@
 
 clean:

@@ -22,7 +22,12 @@ START_S = 1_700_000_000
 def main() -> None:
     """Measure both bodies and print a row for each reader."""
     print(f"{'answer':34} {'MB':>6} {'reader':>22} {'CPU s':>8}")
-    for name, body in (("matrix, 1000 series x 2016 points", matrix_body()), ("vector, 100k series", vector_body())):
+    bodies = [
+        ("matrix 1000 x 2016, 10 digits", matrix_body(7)),
+        ("matrix 1000 x 2016, 17 digits", matrix_body(17)),
+        ("vector, 100k series", vector_body()),
+    ]
+    for name, body in bodies:
         batch = check(body)
         readers: list[tuple[str, Callable[[], object]]] = [
             ("byte scanner", lambda body=body: scan_fast(body)),
@@ -34,12 +39,12 @@ def main() -> None:
             print(f"{name:34} {len(body) / 1e6:6.1f} {reader:>22} {cpu_seconds(read):8.4f}")
 
 
-def matrix_body() -> bytes:
-    """A range answer: 17-digit values on a 5-minute grid."""
+def matrix_body(decimals: int) -> bytes:
+    """A range answer on a 5-minute grid."""
     rng = np.random.default_rng(1)
     result = []
     for series in range(1000):
-        values = rng.normal(100, 15, 2016)
+        values = rng.normal(100, 15, 2016).round(decimals)
         samples = ",".join(f'[{START_S + 300 * i},"{value!r}"]' for i, value in enumerate(values.tolist()))
         labels = f'{{"__name__":"requests","instance":"10.0.0.{series}:9100","job":"node"}}'
         result.append(f'{{"metric":{labels},"values":[{samples}]}}')

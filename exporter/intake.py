@@ -28,7 +28,7 @@ I64 = npt.NDArray[np.int64]
 
 LOOKBACK_S = 300.0  # Prometheus' own
 _MISSED_SAMPLES = 2.5  # a series is missing when this many of its usual sample spacings have passed
-_MISSED_CYCLES = 1.5
+_LOOK_AGAIN = 1.5  # intervals: half a one more than needed, for samples that become visible late
 
 log = logging.getLogger(__name__)
 
@@ -114,11 +114,12 @@ class Intake:
 
     def absent_after_s(self) -> F64:
         """Age in seconds of each row's newest sample (rows,) beyond which its series counts as missing."""
-        cycles = _MISSED_CYCLES * self._query.interval_s
+        cycle = np.full(self._window.rows, float(self._query.interval_s))
         if not self._reader.plain:
-            return np.full(self._window.rows, cycles)
-        spacing_s = self._window.spacing_ms / 1000.0
-        return np.maximum(cycles, np.where(spacing_s > 0, _MISSED_SAMPLES * spacing_s, LOOKBACK_S))
+            return cycle
+        spacing_s = self._window.spacing_s()
+        usual: F64 = np.where(spacing_s > 0, _MISSED_SAMPLES * spacing_s, LOOKBACK_S)
+        return np.maximum(cycle, usual)
 
     def use(self, reader: Reads) -> None:
         """Read through another reader from now on; what has been read stays."""
@@ -137,9 +138,9 @@ class Intake:
         return taken
 
     def _lookback(self, time_s: int) -> int:
-        """How far back the newest samples are asked for: to the last read and half an interval more, for samples that
-        become visible late; at the start as far as the server itself would look."""
-        usual = math.ceil(_MISSED_CYCLES * self._query.interval_s)
+        """How far back the newest samples are asked for: to the last read and half an interval more; at the start as far
+        as the server itself would look."""
+        usual = math.ceil(_LOOK_AGAIN * self._query.interval_s)
         if self._complete is None:
             return max(usual, int(LOOKBACK_S))
         missed = time_s - self._covered_s

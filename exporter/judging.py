@@ -7,7 +7,7 @@ labels, never from the start of the process: a restart, a replica and a replay f
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -196,15 +196,13 @@ class Judging:
         except Exception as error:  # noqa: BLE001 -- whatever a model does, other rows and models go on
             model.clear(rows)
             if len(rows) == 1:
-                log.warning(
-                    "model failed", extra={"model": model.name, "query": self._query.name, "error": repr(error)}
-                )
+                told = {"model": model.name, "query": self._query.name, "error": repr(error)}
+                log.warning("a model failed on one series; others are unaffected", extra=told)
                 return 1
+            alone = (slice(i, i + 1) for i in range(len(rows)))
             return sum(
-                self._fit_model(
-                    model, rows[i : i + 1], values[i : i + 1], offset[i : i + 1], _one(summary, i), end[i : i + 1]
-                )
-                for i in range(len(rows))
+                self._fit_model(model, rows[one], values[one], offset[one], _part(summary, one), end[one])
+                for one in alone
             )
         return 0
 
@@ -301,9 +299,5 @@ def _write(bands: Bands, rows: I64, part: Bands) -> None:
     bands.upper[rows] = part.upper
 
 
-def _one(summary: Summary, i: int) -> Summary:
-    part = slice(i, i + 1)
-    return Summary(
-        summary.valid[part], summary.median[part], summary.low[part], summary.high[part], summary.smallest[part],
-        summary.largest[part], summary.floor[part],
-    )  # fmt: skip
+def _part(summary: Summary, part: slice) -> Summary:
+    return Summary(*(getattr(summary, field.name)[part] for field in fields(summary)))

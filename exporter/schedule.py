@@ -62,7 +62,7 @@ class Schedule:
         self._workers = workers
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(workers)},
-            # Nothing is dropped by the scheduler itself: `_Runner` sees every tick and decides, so that each is counted.
+            # Nothing is dropped by the scheduler itself: `_Runner` sees every tick and accounts for it.
             job_defaults={"misfire_grace_time": None, "coalesce": False, "max_instances": 10_000},
             timezone=UTC,
         )
@@ -74,7 +74,7 @@ class Schedule:
         self._scheduler.start()
 
     def set_jobs(self, jobs: list[Job]) -> None:
-        """Replace all jobs. A job that keeps its key keeps its place in the no-overlap rule; first runs come at once."""
+        """Replace all jobs. One that keeps its key still does not overlap itself. First runs come at once."""
         self._scheduler.remove_all_jobs()
         keep = {job.key for job in jobs}
         self._runners = {key: runner for key, runner in self._runners.items() if key in keep}

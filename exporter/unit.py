@@ -67,7 +67,7 @@ class Example:
 
 
 class Unit:
-    """One tenant x query with its window, fits and page. Not safe for two threads at once; the scheduler sees to that."""
+    """One tenant x query with its window, fits and page. For one thread at a time; the scheduler sees to that."""
 
     def __init__(self, tenant: str, query: Query, reader: Reads, page: UnitPage) -> None:
         self.tenant = tenant
@@ -84,7 +84,7 @@ class Unit:
     @property
     def key(self) -> str:
         """Tenant and query as one text."""
-        return f"{self.tenant}/{self.query.name}"
+        return f"{self.tenant}/{self.query.name}" if self.tenant else self.query.name
 
     def use(self, reader: Reads) -> None:
         """Read through another client from now on (a reload that kept the query but changed the source)."""

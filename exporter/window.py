@@ -64,11 +64,9 @@ def _write_grid(
 
 
 @kernel
-def _usual_spacing(usual: int, now: int) -> int:
-    """Follow the distance of a row's samples: down fast, up slowly, so that one gap does not pass for a habit."""
-    if usual == 0:
-        return now
-    return max(now, usual // 2) if now < usual else min(now, usual + usual // 2)
+def _note_distance(distances: I64, now: int) -> None:
+    """Remember the distance of the two newest samples, next to the two distances before it."""
+    distances[0], distances[1], distances[2] = distances[1], distances[2], now
 
 
 @kernel
@@ -83,7 +81,7 @@ def _write_newest(
     offset: F64,
     last_ms: I64,
     last_value: F64,
-    spacing_ms: I64,
+    distances: I64,
     counts: I64,
 ) -> None:
     """Samples with their true times: a newer one replaces what its cell holds, an older one may only fill a gap."""
@@ -107,7 +105,7 @@ def _write_newest(
             cell = _cell(value[k], offset[row])
             if time > last_ms[row]:
                 if last_ms[row] != NEVER:
-                    spacing_ms[row] = _usual_spacing(spacing_ms[row], time - last_ms[row])
+                    _note_distance(distances[row], time - last_ms[row])
                 last_ms[row] = time
                 last_value[row] = value[k]
                 if column > head - size:
@@ -159,8 +157,9 @@ def suitable_offset(level: F64, low: F64, high: F64) -> F64:
 
 
 class Window:
-    """Ring of samples. Arrays by row grow together: ring (rows, size) float32; (rows,) offset, last_ms and last_value of
-    the newest sample, spacing_ms the usual distance of samples (0: not known yet).
+    """Ring of samples. Arrays by row grow together.
+
+    ring (rows, size) float32; (rows,) offset, last_ms and last_value of the newest sample.
 
     `size` columns are kept: the window itself and `slack` more, so that a fit up to `slack` columns back still sees a
     whole window. `head` is the newest column that may be written.
@@ -175,7 +174,7 @@ class Window:
         self.offset: F64 = np.empty(0)
         self.last_ms: I64 = np.empty(0, np.int64)
         self.last_value: F64 = np.empty(0)
-        self.spacing_ms: I64 = np.empty(0, np.int64)
+        self._distances: I64 = np.empty((0, 3), np.int64)
 
     @property
     def rows(self) -> int:
@@ -185,7 +184,7 @@ class Window:
     @property
     def window_bytes(self) -> int:
         """Memory of all arrays."""
-        return self.ring.nbytes + 4 * self.offset.nbytes
+        return self.ring.nbytes + 6 * self.offset.nbytes
 
     def column_of(self, time_s: float) -> int:
         """The column a sample at this time falls in: the next multiple of the step at or after it."""
@@ -203,7 +202,7 @@ class Window:
         self.offset = np.concatenate([self.offset, np.zeros(more)])
         self.last_ms = np.concatenate([self.last_ms, np.full(more, NEVER, np.int64)])
         self.last_value = np.concatenate([self.last_value, np.full(more, np.nan)])
-        self.spacing_ms = np.concatenate([self.spacing_ms, np.zeros(more, np.int64)])
+        self._distances = np.concatenate([self._distances, np.zeros((more, 3), np.int64)])
 
     def clear(self, rows: I64) -> None:
         """Empty rows, for a new owner."""
@@ -211,7 +210,7 @@ class Window:
         self.offset[rows] = 0.0
         self.last_ms[rows] = NEVER
         self.last_value[rows] = np.nan
-        self.spacing_ms[rows] = 0
+        self._distances[rows] = 0
 
     def advance(self, head: int) -> None:
         """Move the newest writable column forward; the columns it passes are emptied. Going back does nothing."""
@@ -238,7 +237,7 @@ class Window:
         """
         counts = np.zeros(5, np.int64)
         _write_newest(rows, batch.first, batch.time_ms, batch.value, self.step_s * 1000, self.head, self.ring,
-                      self.offset, self.last_ms, self.last_value, self.spacing_ms, counts)  # fmt: skip
+                      self.offset, self.last_ms, self.last_value, self._distances, counts)  # fmt: skip
         return Written(*counts.tolist())
 
     def place(self, rows: I64, batch: SampleBatch, new: Mask) -> None:
@@ -251,6 +250,15 @@ class Window:
         """The column of each row's newest sample (rows,); NEVER where there was none."""
         columns = -(-self.last_ms // (self.step_s * 1000))
         return np.where(self.last_ms == NEVER, NEVER, columns)
+
+    def spacing_s(self) -> F64:
+        """The usual distance of each row's samples (rows,) in seconds; 0 while it is not known.
+
+        The median of the last three distances: one gap, or one sample out of turn, is no habit.
+        """
+        known = np.sort(self._distances, axis=1)
+        middle = np.where(known[:, 0] > 0, known[:, 1], np.where(known[:, 1] > 0, known[:, 1], known[:, 2]))
+        return middle / 1000.0
 
     def gather(self, rows: I64, end_column: I64) -> F32:
         """The windows of `rows` (B,) that end with `end_column` (B,), oldest first: (B, columns) float32."""

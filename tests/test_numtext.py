@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from exporter import numtext
 from exporter.kernels import kernel
-from tests.naive import exposition as naive
+from naive import exposition as naive
 
 GUARD = 0xAA
 MANY = settings(max_examples=2000, deadline=None)

@@ -204,3 +204,21 @@ def test_newest_samples_agree_with_a_dict_of_lists(points, head):
         if column > head - made.size:
             truth[column] = v
     assert cells(made) == pytest.approx(truth, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("times", "spacing"),
+    [
+        ([100], 0),
+        ([100, 160], 60),
+        ([100, 400, 405], 5),  # backfilled history, then live samples
+        ([100, 160, 220, 280], 60),
+        ([100, 160, 400, 460], 60),  # one gap is no habit
+        ([100, 160, 165, 225], 60),  # nor is one sample out of turn
+        ([100, 160, 220, 250, 280], 30),
+    ],
+)
+def test_the_usual_distance_of_samples(times, spacing):
+    made = window()
+    made.write_newest(ROW0, batch([[(t, 1.0) for t in times]]))
+    assert made.spacing_s()[0] == spacing

@@ -47,7 +47,7 @@ def _summarise(ordered: F32, offset: F64, valid: npt.NDArray[np.int32], out: F64
         low, high = quantile_of_sorted(row, count, 0.01), quantile_of_sorted(row, count, 0.99)
         floor = max(_SHARE_OF_RANGE * (high - low), _SHARE_OF_LEVEL * median_abs_of_sorted(row, count, offset[i]))
         if low == high:
-            floor = max(floor, _SHARE_OF_FULL_RANGE * (float(row[count - 1]) - float(row[0])))
+            floor = max(floor, _SHARE_OF_FULL_RANGE * (np.float64(row[count - 1]) - np.float64(row[0])))
         out[i, 0] = middle_of_sorted(row, count)
         out[i, 1] = low
         out[i, 2] = high

@@ -67,8 +67,8 @@ def middle_of_sorted(box: F32, count: int) -> float:
     """Median of the ascending ``box[:count]``; the mean of the two middle values when count is even."""
     half = count >> 1
     if count & 1:
-        return float(box[half])
-    return 0.5 * (float(box[half - 1]) + float(box[half]))
+        return np.float64(box[half])
+    return 0.5 * (np.float64(box[half - 1]) + np.float64(box[half]))
 
 
 @kernel
@@ -124,8 +124,8 @@ def select(box: F32, count: int, k: int) -> float:
         elif k >= i:
             low = i
         else:
-            return float(box[k])
-    return float(box[k])
+            return np.float64(box[k])
+    return np.float64(box[k])
 
 
 @kernel
@@ -140,7 +140,7 @@ def median_of(box: F32, count: int) -> float:
     below = box[0]
     for i in range(1, half):  # after selection everything left of `half` is not above it
         below = max(below, box[i])
-    return 0.5 * (float(below) + upper)
+    return 0.5 * (np.float64(below) + upper)
 
 
 @kernel
@@ -149,7 +149,7 @@ def quantile_of_sorted(row: F32, count: int, q: float) -> float:
     place = q * (count - 1)
     left = int(place)
     right = min(left + 1, count - 1)
-    return float(row[left]) + (place - left) * (float(row[right]) - float(row[left]))
+    return np.float64(row[left]) + (place - left) * (np.float64(row[right]) - np.float64(row[left]))
 
 
 @kernel
@@ -160,7 +160,7 @@ def median_abs_of_sorted(row: F32, count: int, offset: float) -> float:
     wanted = count >> 1
     # The largest absolute values stand at the ends: drop them until the middle one is reached.
     for dropped in range(count - wanted):
-        a, b = abs(float(row[left]) + offset), abs(float(row[right]) + offset)
+        a, b = abs(np.float64(row[left]) + offset), abs(np.float64(row[right]) + offset)
         last = max(a, b)
         if a > b:
             left += 1
@@ -169,7 +169,7 @@ def median_abs_of_sorted(row: F32, count: int, offset: float) -> float:
         if dropped == count - wanted - 1:
             if count & 1:
                 return last
-            rest = max(abs(float(row[left]) + offset), abs(float(row[right]) + offset))
+            rest = max(abs(np.float64(row[left]) + offset), abs(np.float64(row[right]) + offset))
             return 0.5 * (last + rest)
         above = last
     return above

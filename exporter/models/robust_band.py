@@ -62,7 +62,7 @@ _CENTRES = VIEWS + 5
 
 def threshold(step_s: int) -> float:
     """Evidence at the edge of the band: 4.0 at 60 s, 3.4 at 300 s, 2.7 at 3600 s, linear in log(step) between."""
-    return float(np.interp(math.log(step_s), np.log([60.0, 300.0, 3600.0]), [4.0, 3.4, 2.7]))
+    return np.float64(np.interp(math.log(step_s), np.log([60.0, 300.0, 3600.0]), [4.0, 3.4, 2.7]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +213,11 @@ def _fit_tail(ordered: F32, floor: F64, out: F32) -> None:
             out[i, :] = np.nan
             continue
         m = max(_LEAST_TAIL, int(_TAIL_SHARE * n))
-        upper, lower = float(row[n - 1 - m]), float(row[m])
+        upper, lower = np.float64(row[n - 1 - m]), np.float64(row[m])
         above, below = 0.0, 0.0
         for k in range(m):
-            above += float(row[n - 1 - k]) - upper
-            below += lower - float(row[k])
+            above += np.float64(row[n - 1 - k]) - upper
+            below += lower - np.float64(row[k])
         out[i, _JUMP] = math.log10(n / m)
         out[i, _UPPER] = upper
         out[i, _UPPER_SCALE] = _LN10 * max(above / m, floor[i])
@@ -283,8 +283,8 @@ def _xm6(x: float, centre: F64) -> float:
     """Median of x and the five samples before it, from their middle values (see `_recent_middle`)."""
     inner = min(max(x, centre[_XM6_LOW]), centre[_XM6_HIGH])
     if math.isnan(centre[_XM6_OTHER]):
-        return float(inner)
-    return float(0.5 * (inner + centre[_XM6_OTHER]))
+        return np.float64(inner)
+    return np.float64(0.5 * (inner + centre[_XM6_OTHER]))
 
 
 @kernel
@@ -292,19 +292,19 @@ def _residual(view: int, x: float, centre: F64) -> float:
     if view == XM6:
         return _xm6(x, centre)
     if view == DAY_F12:
-        return float((x - centre[DAY_F12]) * centre[_RATIO_DAY])
+        return np.float64((x - centre[DAY_F12]) * centre[_RATIO_DAY])
     if view == HW:
-        return float((x - centre[HW]) * centre[_RATIO_HW])
-    return float(x - centre[view])
+        return np.float64((x - centre[HW]) * centre[_RATIO_HW])
+    return np.float64(x - centre[view])
 
 
 @kernel
 def _tail_evidence(r: float, tail: F32) -> float:
     """-log10 of the tail probability of a residual; 0 between the tails and where there is no tail."""
     if r > tail[_UPPER]:
-        return float(min(_MAX_VIEW_EVIDENCE, tail[_JUMP] + (r - tail[_UPPER]) / tail[_UPPER_SCALE]))
+        return np.float64(min(_MAX_VIEW_EVIDENCE, tail[_JUMP] + (r - tail[_UPPER]) / tail[_UPPER_SCALE]))
     if r < tail[_LOWER]:
-        return float(min(_MAX_VIEW_EVIDENCE, tail[_JUMP] + (tail[_LOWER] - r) / tail[_LOWER_SCALE]))
+        return np.float64(min(_MAX_VIEW_EVIDENCE, tail[_JUMP] + (tail[_LOWER] - r) / tail[_LOWER_SCALE]))
     return 0.0
 
 
@@ -312,9 +312,9 @@ def _tail_evidence(r: float, tail: F32) -> float:
 def _novelty(r: float, extreme: F32) -> float:
     """How far a residual lies beyond all of the window, in units of the window; 0 inside."""
     if r > extreme[_HIGHEST]:
-        return float((r - extreme[_HIGHEST]) / extreme[_HIGH_UNIT])
+        return np.float64((r - extreme[_HIGHEST]) / extreme[_HIGH_UNIT])
     if r < extreme[_LOWEST]:
-        return float((extreme[_LOWEST] - r) / extreme[_LOW_UNIT])
+        return np.float64((extreme[_LOWEST] - r) / extreme[_LOW_UNIT])
     return 0.0
 
 
@@ -565,7 +565,7 @@ def absorb(
     """
     size = ring.shape[1]
     for r in rows:
-        x = float(ring[r, column % size])
+        x = np.float64(ring[r, column % size])
         place = column - origin[r] - 1 + RECENT
         if place < RECENT or place >= future.shape[2]:
             continue

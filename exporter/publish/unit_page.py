@@ -22,8 +22,10 @@ def added_labels(query: str, tenant: str, *, vmanomaly: bool) -> dict[str, str]:
 
 
 class UnitPage:
-    """Renders a unit's rows family by family and shows them at once. Text and order of rows never change while they live,
-    so that a scraper can cache them."""
+    """Renders a unit's rows family by family and shows them at once.
+
+    Text and order of rows never change while they live, so that a scraper can cache them.
+    """
 
     def __init__(
         self, page: Page, key: str, added: Mapping[str, str], models: Iterable[str], families: Mapping[str, Family]
@@ -52,7 +54,7 @@ class UnitPage:
     def render(
         self, family: str, model: str, rows: npt.NDArray[np.int64], values: npt.NDArray[np.float64], significant: int
     ) -> None:
-        """Write one family of one model: rows (n,) ascending, values (n,), NaN left out; 0 significant digits = exact."""
+        """Write one family of one model: rows (n,) ascending, values (n,), NaN left out; 0 digits mean exactly."""
         name = self._families[family].name.encode()
         lines = render_rows(name, self._labels[model], rows, values, significant)
         self._parts.setdefault(family, []).append(lines)

@@ -38,7 +38,7 @@ _COUNTER_SAFE = frozenset([
 ])  # fmt: skip
 
 
-class _Unsure(Exception):  # noqa: N818  # not an error: the answer is "can't tell"
+class _Unsure(Exception):  # not an error: the answer is "can't tell"
     """The expression holds something this reader does not know."""
 
 

@@ -21,11 +21,11 @@ from exporter.samples import Bytes, SampleBatch
 from exporter.source.answer import Answer, Body, open_envelope
 from exporter.source.jsonscan import scan_json
 from exporter.source.labels import PROCESS_SEED, hash_bytes, parse_labels
-from exporter.source.words import BACKSLASHES, COMMAS, DOTS, QUOTES, TENS, find_either, read_digits
+from exporter.source.words import BACKSLASHES, COMMAS, QUOTES, find_either, read_run
 
 __all__ = ["Answer", "hash_bytes", "parse_labels", "scan_answer", "scan_fast"]
 
-_QUOTE, _COMMA, _COLON, _MINUS, _ZERO = (np.uint8(ord(c)) for c in '",:-0')
+_QUOTE, _COMMA, _COLON, _MINUS, _DOT, _ZERO = (np.uint8(ord(c)) for c in '",:-.0')
 _OPEN, _CLOSE, _LIST, _END = (np.uint8(ord(c)) for c in "{}[]")
 
 _DONE, _FOREIGN, _FULL = 0, 1, 2  # how a scan ends: complete, another layout, more samples than there is room for
@@ -38,6 +38,8 @@ _LEAST_SAMPLE_BYTES = 7  # [0,"1"]
 _USUAL_SAMPLE_BYTES = 18  # [1700000000,"12"],
 _SLOW_NUMBERS = 4096  # numbers left to Python's float(); more of them than this go through the JSON parser
 _KEPT_DIGITS = 19  # what always fits 64 bits
+_TIME_DIGITS = 15
+_NOTHING = np.uint64(0)
 _MARGIN = 4  # the scanner looks this far beyond a position it has checked
 
 
@@ -196,30 +198,33 @@ def _labels_end(body: Bytes, at: int, stop: int) -> int:
 
 
 @kernel
-def _time(body: Bytes, at: int, end: int) -> tuple[int, bool]:
-    """A sample's time in milliseconds, and whether it is one."""
-    seconds, whole = read_digits(body, at, end)
-    if whole and body[at] != _ZERO:
-        return np.int64(seconds) * 1000, True  # type: ignore[return-value]  # int() would keep it unsigned
-    ms, status = parse_time_ms(body, at, end)
-    return ms, status == EXACT
+def _time(body: Bytes, at: int, stop: int) -> tuple[int, int]:
+    """Read the time of a sample up to its comma: (milliseconds, position of the comma); position -1: not a time."""
+    seconds, comma = read_run(body, at, _NOTHING)
+    if 0 < comma - at <= _TIME_DIGITS and comma < stop and body[comma] == _COMMA and body[at] != _ZERO:
+        return np.int64(seconds) * 1000, comma  # type: ignore[return-value]  # int() would keep it unsigned
+    comma = find_either(body, at, stop, COMMAS, COMMAS)
+    ms, status = parse_time_ms(body, at, comma)
+    return ms, comma if status == EXACT and comma < stop else -1
 
 
 @kernel
-def _number(body: Bytes, at: int, end: int) -> tuple[float, int]:
-    """``parse_decimal``, with a shorter way for the usual plain decimal of up to 19 digits."""
-    start = at + (body[at] == _MINUS)
-    dot = find_either(body, start, end, DOTS, DOTS)
-    decimals = max(0, end - dot - 1)
-    digits, plain = read_digits(body, start, dot)
-    if plain and dot < end:
-        fraction, plain = read_digits(body, dot + 1, end)
-        digits = digits * TENS[np.uint64(decimals & 15)] + fraction
-        plain = plain and decimals < 16 and dot - start + decimals <= _KEPT_DIGITS
-    if not plain:
-        return parse_decimal(body, at, end)
-    value = nearest(digits, -decimals)
-    return -value if start > at else value, EXACT
+def _number(body: Bytes, at: int, stop: int) -> tuple[float, int, int]:
+    """Read the number of a sample up to its quote: (value, position of the quote, status as of ``parse_decimal``)."""
+    first = at + (body[at] == _MINUS)
+    digits, quote = read_run(body, first, _NOTHING)
+    count, decimals = quote - first, 0
+    if count > 0 and quote < stop and body[quote] == _DOT:
+        point = quote
+        digits, quote = read_run(body, point + 1, digits)
+        decimals = quote - point - 1
+        count = count + decimals if decimals > 0 else 0
+    if 0 < count <= _KEPT_DIGITS and quote < stop and body[quote] == _QUOTE:
+        value = nearest(digits, -decimals)
+        return -value if first > at else value, quote, EXACT
+    quote = find_either(body, at, stop, QUOTES, QUOTES)
+    value, status = parse_decimal(body, at, quote)
+    return value, quote, status
 
 
 @kernel
@@ -230,12 +235,10 @@ def _sample(body: Bytes, at: int, stop: int) -> tuple[int, int, float, int, int]
     """
     if at >= stop or body[at] != _LIST:
         return -1, 0, 0.0, 0, 0
-    comma = find_either(body, at + 1, stop, COMMAS, COMMAS)
-    ms, is_time = _time(body, at + 1, comma)
-    if comma >= stop or not is_time or body[comma + 1] != _QUOTE:
+    ms, comma = _time(body, at + 1, stop)
+    if comma < 0 or body[comma + 1] != _QUOTE:
         return -1, 0, 0.0, 0, 0
-    quote = find_either(body, comma + 2, stop, QUOTES, QUOTES)
-    value, status = _number(body, comma + 2, quote)
+    value, quote, status = _number(body, comma + 2, stop)
     if quote >= stop or (status != EXACT and status != SLOW) or body[quote + 1] != _END:
         return -1, 0, 0.0, 0, 0
     return quote + 2, ms, value, comma + 2, status

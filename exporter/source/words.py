@@ -12,18 +12,16 @@ from numba.extending import intrinsic
 from exporter.kernels import kernel
 from exporter.samples import Bytes
 
-_1, _4, _8, _10, _16, _32, _56 = (np.uint64(n) for n in (1, 4, 8, 10, 16, 32, 56))
+_8, _10, _16, _32 = (np.uint64(n) for n in (8, 10, 16, 32))
 _EACH = np.uint64(0x0101010101010101)  # times a character: that character in all eight bytes
 _TOPS = np.uint64(0x8080808080808080)
-_HIGH_HALVES = np.uint64(0xF0F0F0F0F0F0F0F0)
-_SIXES = np.uint64(0x0606060606060606)
-_THREES = np.uint64(0x3333333333333333)
+_BEYOND_NINE = np.uint64(0x7676767676767676)
 _ZEROS = np.uint64(0x3030303030303030)  # the character 0, eight times
 _PAIRS = np.uint64(0x000000FF000000FF)
 _SUM_ODD, _SUM_EVEN = np.uint64(0x000F424000000064), np.uint64(0x0000271000000001)  # 10^6 and 10^2, 10^4 and 1
 
-QUOTES, BACKSLASHES, COMMAS, DOTS = (np.uint64(ord(c)) * _EACH for c in '"\\,.')
-TENS = np.array([10**power for power in range(16)], np.uint64)
+QUOTES, BACKSLASHES, COMMAS = (np.uint64(ord(c)) * _EACH for c in '"\\,')
+TENS = np.array([10**power for power in range(20)], np.uint64)
 
 
 def _define_word_at(typing_context: Any, buf: Any, at: Any) -> Any:
@@ -39,6 +37,17 @@ def _define_word_at(typing_context: Any, buf: Any, at: Any) -> Any:
     return types.uint64(buf, types.int64), generate
 
 
+def _define_zero_bytes(typing_context: Any, marks: Any) -> Any:
+    """(marks): the bytes below the lowest set bit, 8 when there is none; one instruction and a shift."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zeros = builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+        return builder.lshr(zeros, ir.Constant(ir.IntType(64), 3))
+
+    return types.int64(types.uint64), generate
+
+
+_zero_bytes: Any = intrinsic(_define_zero_bytes)
 word_at: Any = intrinsic(_define_word_at)  # word_at(buf, at): the bytes at..at+7, which must exist, little-endian
 
 
@@ -70,38 +79,29 @@ def find_either(buf: Bytes, at: int, end: int, these: np.uint64, those: np.uint6
         x, y = word ^ these, word ^ those
         marks = (((x - _EACH) & ~x) | ((y - _EACH) & ~y)) & _TOPS
         if marks != np.uint64(0):
-            below = (marks - _1) & ~marks & _EACH  # one bit for each byte up to the first marked one
-            at += np.int64((below * _EACH) >> _56) - 1  # type: ignore[assignment]  # int() would keep it unsigned
+            at += _zero_bytes(marks)
             return at if at < end else end
         at += 8
     return end
 
 
 @kernel
-def _is_digits(word: np.uint64) -> bool:
-    """Whether all eight bytes are ASCII digits."""
-    return bool(((word & _HIGH_HALVES) | (((word + _SIXES) & _HIGH_HALVES) >> _4)) == _THREES)
+def read_run(buf: Bytes, at: int, number: np.uint64) -> tuple[np.uint64, int]:
+    """Append the decimal digits that stand from ``at`` on to a number: (the number, position after the digits).
 
-
-@kernel
-def _eight_digits(word: np.uint64) -> np.uint64:
-    """Eight ASCII digits as a number: neighbours are joined to pairs, then all pairs by two multiplications."""
-    word -= _ZEROS
-    word = word * _10 + (word >> _8)
-    return ((word & _PAIRS) * _SUM_ODD + ((word >> _16) & _PAIRS) * _SUM_EVEN) >> _32
-
-
-@kernel
-def read_digits(buf: Bytes, at: int, end: int) -> tuple[np.uint64, bool]:
-    """``buf[at:end]`` as a whole number, and whether it is 1 to 16 ASCII digits and nothing else."""
-    count = end - at
-    if count < 1 or count > 16:
-        return np.uint64(0), False
-    number, digits = np.uint64(0), True
-    if count > 8:
-        word = _load(buf, at)
-        number, digits = _eight_digits(word), _is_digits(word)
-        count -= 8
-    room = np.uint64(64 - 8 * count)
-    word = _load(buf, end - count) << room | (_ZEROS & ((_1 << room) - _1))
-    return number * TENS[np.uint64(count)] + _eight_digits(word), digits and _is_digits(word)
+    The number wraps round beyond 19 digits. Subtracting the character 0 leaves 0-9 in bytes that are digits; adding
+    0x76 sets the top bit of the first byte that is none. The digits are moved to the end of the word, where zero
+    bytes before them are leading zeros, and neighbours are joined to pairs, then all pairs by two multiplications.
+    """
+    digits = 8
+    while digits == 8 and at < len(buf):
+        word = _load(buf, at) ^ _ZEROS
+        marks = ((word + _BEYOND_NINE) | word) & _TOPS
+        digits = _zero_bytes(marks)
+        half = np.uint64(32 - 4 * digits)  # in two steps, for a shift by all 64 bits is undefined
+        word = word << half << half
+        word = word * _10 + (word >> _8)
+        eight = ((word & _PAIRS) * _SUM_ODD + ((word >> _16) & _PAIRS) * _SUM_EVEN) >> _32
+        number = number * TENS[np.uint64(digits)] + eight
+        at += digits
+    return number, at

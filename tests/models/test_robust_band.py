@@ -325,6 +325,7 @@ def test_band_is_the_twins_on_plain_series(kind: str) -> None:
             if not math.isnan(start):
                 edges = twin.edge(start, -1), twin.edge(start, 1)
                 width = edges[1] - edges[0]
+                assert context.start[0] == pytest.approx(start, abs=1e-5 * width)
                 total += 2
                 agreed += abs(context.lower[0] - edges[0]) < 1e-3 * width
                 agreed += abs(context.upper[0] - edges[1]) < 1e-3 * width

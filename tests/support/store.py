@@ -1,4 +1,4 @@
-"""A metrics server in memory, with Prometheus' semantics, for what a real server can't be made to show in a test's time."""
+"""A metrics server in memory with Prometheus' semantics, for what a real one can't show in a test's time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Store:
         """Add samples to a series."""
         samples = self.series.setdefault(tuple(sorted(labels.items())), {})
         for time_s, value in zip(np.atleast_1d(times_s), np.atleast_1d(values), strict=True):
-            samples[int(round(float(time_s) * 1000))] = float(value)
+            samples[round(float(time_s) * 1000)] = float(value)
 
     def drop(self, labels: dict[str, str]) -> None:
         """Forget a series."""
