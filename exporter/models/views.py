@@ -193,7 +193,8 @@ def fill_views(
     level, trend = holt_winters(x, first_phase, period, median, season[0], out[HW])
     state[0] = level
     state[1] = trend
-    future[0, :] = line[n - RECENT :]
+    for k in range(RECENT + horizon):
+        future[0, k] = line[n - RECENT + k] if n - RECENT + k >= 0 else np.nan
     for k in range(horizon):
         future[1, RECENT + k] = season[0, (end_column + 1 + k) % period]
     for row, view in enumerate((DAY_F12, HW)):

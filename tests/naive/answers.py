@@ -7,6 +7,7 @@ import struct
 from decimal import ROUND_HALF_UP, Decimal
 
 from exporter.samples import SampleBatch
+from exporter.source.labels import parse_labels
 
 Series = tuple[dict[str, str], list[tuple[int, bytes]]]  # labels, (milliseconds, the value's IEEE bytes)
 
@@ -38,7 +39,7 @@ def flatten(batch: SampleBatch) -> list[Series]:
     for i in range(batch.series):
         rows = range(batch.first[i], batch.first[i + 1])
         samples = [(int(batch.time_ms[row]), bits(float(batch.value[row]))) for row in rows]
-        out.append((json.loads(batch.label_bytes(i).decode("utf-8", "replace"), strict=False), samples))
+        out.append((parse_labels(batch.label_bytes(i)), samples))
     return out
 
 

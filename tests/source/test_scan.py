@@ -151,6 +151,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 @given(damaged())
 @example(PROMETHEUS_VECTOR.replace(b'"1e', b'"1_0e'))
 @example(PROMETHEUS_MATRIX[:-3])
+@example(PROMETHEUS_VECTOR.replace(b"u003cx", b"ud800"))
 @example(PROMETHEUS_MATRIX + b"}")
 @example(b"\x00" * 8)
 @example(b"")
