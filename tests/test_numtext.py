@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from naive import exposition as naive
 
 from exporter import numtext
 from exporter.kernels import kernel
-from naive import exposition as naive
 
 GUARD = 0xAA
 MANY = settings(max_examples=2000, deadline=None)

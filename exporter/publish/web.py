@@ -9,6 +9,7 @@ import re
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -34,6 +35,7 @@ _THREADS = 8
 _WAITING_CONNECTIONS = 64
 _SOCKET_TIMEOUT_S = 10
 _STOP_PATIENCE_S = 1
+_STOP_LIMIT_S = 2
 _MOST_HEADER_BYTES = 16384
 _MOST_BODY_BYTES = 65536
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
@@ -216,7 +218,7 @@ def _parse_address(address: str) -> tuple[tuple[str, ...], int]:
     return ((host,) if host else _ANY_HOST), int(match["port"])
 
 
-def _advice(error: OSError) -> str:
+def _advice(error: Exception) -> str:
     text = str(error)
     if os.strerror(errno.EADDRINUSE) in text:
         return "another process listens there (see `ss -ltnp`); stop it or choose another --web.listen-address"
@@ -238,7 +240,6 @@ class WebServer:
         self._hosts, self._port = _parse_address(listen_address)
         self._application = application(routes)
         self._server: Any = None  # see _new_server
-        self._thread: threading.Thread | None = None
 
     @property
     def port(self) -> int:
@@ -247,26 +248,36 @@ class WebServer:
 
     def start(self) -> None:
         """Listen, then serve in the background. Raises PublishError, saying what to do, when that is impossible."""
-        self._server = self._bound_server()
-        self._thread = threading.Thread(target=self._server.serve, name="web", daemon=True)
-        self._thread.start()
+        listening: Future[Any] = Future()
+        # The server's own threads inherit that this one is a daemon: a stuck client can't keep the process from ending.
+        threading.Thread(target=self._serve, args=(listening,), name="web", daemon=True).start()
+        self._server = listening.result()
 
     def stop(self) -> None:
         """Stop listening; answers under way get a second to end. Does nothing when not started."""
         if self._server is None:
             return
-        self._server.stop()
-        if self._thread is not None:
-            self._thread.join(_STOP_PATIENCE_S + 1)
-        self._server = self._thread = None
+        stopping = threading.Thread(target=self._server.stop, name="web-stop", daemon=True)
+        stopping.start()
+        stopping.join(_STOP_LIMIT_S)
+        self._server = None
+
+    def _serve(self, listening: Future[Any]) -> None:
+        try:
+            server = self._bound_server()
+        except PublishError as error:
+            listening.set_exception(error)
+            return
+        listening.set_result(server)
+        server.serve()
 
     def _bound_server(self) -> Any:  # see _new_server
-        problem = OSError("no host")
+        problem: Exception = OSError("no host")
         for host in self._hosts:
             server = self._new_server(host)
             try:
                 server.prepare()
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all
                 problem = error
             else:
                 return server
@@ -286,4 +297,21 @@ class WebServer:
         server.max_request_header_size = _MOST_HEADER_BYTES
         server.max_request_body_size = _MOST_BODY_BYTES
         server.error_log = _log_of_server
+        server.process_conn = _when_readable(server)
         return server
+
+
+def _when_readable(server: Any) -> Callable[[Any], None]:
+    """Let new connections wait among the idle ones until they say something.
+
+    cheroot gives a new connection to a thread at once, and eight silent ones would keep every scrape out.
+    """
+    process = server.process_conn
+
+    def admit(connection: Any) -> None:
+        if connection.last_used is None:
+            server.put_conn(connection)
+        else:
+            process(connection)
+
+    return admit

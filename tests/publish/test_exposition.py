@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from naive import exposition as naive
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.names import EXPECTED, FAMILIES, SCORE, VALUE, Family
 from exporter.publish.exposition import LabelText, Page, exported_labels, label_text, render_rows
-from naive import exposition as naive
 
 SLOWLY = settings(max_examples=300, deadline=None)
 

@@ -155,7 +155,8 @@ def test_small_pages_are_not_zipped(server: WebServer) -> None:
 def test_the_oldest_clients_get_the_page_too(server: WebServer, exporter: Exporter) -> None:
     """HTTP/1.0 knows no chunks: the end of the connection is the end of the page."""
     exporter.pieces = BIG
-    head, _, body = raw_exchange(server, b"GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n").partition(b"\r\n\r\n")
+    request = b"GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n"
+    head, _, body = raw_exchange(server, request).partition(b"\r\n\r\n")
     assert b"chunked" not in head.lower()
     assert zlib.decompress(body, 31) == b"".join(BIG)
 
@@ -220,7 +221,8 @@ def test_reload_is_off_without_the_lifecycle_flag(exporter: Exporter) -> None:
 def test_a_body_sent_along_does_not_become_the_next_request(server: WebServer, exporter: Exporter) -> None:
     with requests.Session() as session:
         base = f"http://127.0.0.1:{server.port}"
-        assert session.post(base + "/-/reload", data=b"GET /nonsense HTTP/1.1\r\n\r\n" * 5, timeout=10).status_code == 200
+        smuggled = b"GET /nonsense HTTP/1.1\r\n\r\n" * 5
+        assert session.post(base + "/-/reload", data=smuggled, timeout=10).status_code == 200
         assert session.get(base + "/-/healthy", timeout=10).status_code == 200
     assert exporter.reloads == 1
 
@@ -247,7 +249,7 @@ def test_every_answer_carries_the_safety_headers(server: WebServer, path: str) -
     assert headers["Server"] == "anomaly-exporter"
 
 
-@pytest.mark.parametrize("path", ["/metrics/", "/metricsx", "/-/", "//metrics", "/../metrics", "/%2e%2e/config", "/x?y"])
+@pytest.mark.parametrize("path", ["/metrics/", "/metricsx", "/-/", "/../metrics", "/%2e%2e/config", "/x?y"])
 def test_unknown_paths_are_404(server: WebServer, path: str) -> None:
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
     assert b" 404 Not Found\r\n" in raw_exchange(server, request).split(b"\r\n\r\n")[0] + b"\r\n"
@@ -303,7 +305,11 @@ def test_a_huge_body_is_refused(server: WebServer, exporter: Exporter) -> None:
     assert exporter.reloads == 0
 
 
-@pytest.mark.parametrize("noise", [b"\r\n\r\n", b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"GET  HTTP/1.1\r\n\r\n", b""])
+NOISE = [b"\r\n\r\n", b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"GET  HTTP/1.1\r\n\r\n", b""]
+BAD_ADDRESSES = ["", "9899", "localhost", ":", ":x", ":65536", "::1:9899", "[::1]", "http://a:1", ":-1"]
+
+
+@pytest.mark.parametrize("noise", NOISE)
 def test_noise_does_no_harm(server: WebServer, noise: bytes) -> None:
     raw_exchange(server, noise)
     assert ask(server, "/-/healthy").status_code == 200
@@ -382,13 +388,13 @@ def test_a_port_in_use_is_said_plainly(server: WebServer, exporter: Exporter) ->
     assert ask(server, "/-/healthy").status_code == 200
 
 
-@pytest.mark.parametrize("host", ["203.0.113.7", "no-such-host.invalid"])
+@pytest.mark.parametrize("host", ["203.0.113.7", "no-such-host.invalid", "a..b"])
 def test_a_foreign_address_is_said_plainly(exporter: Exporter, host: str) -> None:
     with pytest.raises(PublishError, match=r"choose an address of this machine with --web\.listen-address"):
         WebServer(f"{host}:0", exporter.routes()).start()
 
 
-@pytest.mark.parametrize("address", ["", "9899", "localhost", ":", ":x", ":65536", "::1:9899", "[::1]", "http://a:1", ":-1"])
+@pytest.mark.parametrize("address", BAD_ADDRESSES)
 def test_a_malformed_address_is_said_plainly(exporter: Exporter, address: str) -> None:
     with pytest.raises(PublishError, match="is no listen address; allowed: host:port"):
         WebServer(address, exporter.routes())
@@ -407,6 +413,24 @@ def test_stop_frees_the_port_and_may_be_called_at_any_time(exporter: Exporter) -
     again.start()
     assert ask(again, "/-/healthy").status_code == 200
     again.stop()
+
+
+def test_stop_does_not_wait_for_stuck_clients(exporter: Exporter) -> None:
+    """One never finishes its request, one never reads its answer, many say nothing; none holds a thread for good."""
+    exporter.pieces = BIG * 20
+    before = set(threading.enumerate())
+    server = WebServer("127.0.0.1:0", exporter.routes())
+    server.start()
+    stuck = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(20)]
+    stuck[0].sendall(b"GET /metrics HT")
+    stuck[1].sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert stuck[1].recv(10) == b"HTTP/1.1 2"
+    server.stop()
+    assert all(thread.daemon for thread in set(threading.enumerate()) - before)
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(stuck[0].getpeername(), timeout=10)
+    for connection in stuck:
+        connection.close()
 
 
 def test_no_thread_is_left_after_stop(exporter: Exporter) -> None:
