@@ -13,6 +13,8 @@ ENV NUMBA_CPU_NAME=generic \
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
+COPY rules rules
+COPY grafana grafana
 RUN pip wheel --no-deps --wheel-dir /wheels .
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install /wheels/*.whl \

@@ -23,8 +23,8 @@ from exporter.source.answer import plain_text
 # All values of SourceError.reason, so that they can be labels of a counter.
 REASONS = (
     "refused_connection", "dns", "connection", "timeout", "tls", "tls_config", "proxy", "redirect", "url", "file",
-    "credentials", "oauth2",    "bad_query", "unauthorized", "forbidden", "not_found", "refused", "too_much", "rate_limited", "server_error",
-    "garbled", "stopped",
+    "credentials", "oauth2", "bad_query", "unauthorized", "forbidden", "not_found", "refused", "too_much",
+    "rate_limited", "server_error", "garbled", "stopped",
 )  # fmt: skip
 
 # A 400 or 422 that names an amount and a limit asks for less; Mimir's ids are declared immutable.

@@ -3,7 +3,8 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +26,14 @@ Labels = frozenset[tuple[str, str]]
 
 @dataclass
 class Stage:
-    """The show after its end, what Prometheus had before anything went wrong, and what was there to be left behind."""
+    """The show after its table, what Prometheus had before anything went wrong, and what is there to be left behind."""
 
     show: Show
     watched: dict[str, set[Labels]]
     judged: dict[tuple[str, str, str], set[Labels]]
     ports: set[int]
     scratch: Path
+    close: Callable[[], None]
 
 
 def ask(show: Show, expr: str) -> list[dict[str, str]]:
@@ -61,7 +63,8 @@ def judged_in_prometheus(show: Show) -> dict[tuple[str, str, str], set[Labels]]:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     scratch = tmp_path_factory.mktemp("demo")
-    with listening() as stop, opened(DemoOptions(scratch_dir=scratch), stop) as show:
+    with ExitStack() as stack:
+        show = stack.enter_context(opened(DemoOptions(scratch_dir=scratch), stack.enter_context(listening())))
         show.start_compiler()
         show.make_history()
         show.start_prometheus()
@@ -73,7 +76,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         show.await_alerts()
         show.tell()
         ports = {port for server in show.stack.servers for port in listening_ports(server.process.pid)}
-        yield Stage(show, watched, judged, ports | {show.target_port}, scratch)
+        yield Stage(show, watched, judged, ports | {show.target_port}, scratch, stack.close)
 
 
 def test_within_two_minutes_every_watched_series_has_all_results_with_the_labels_of_the_source(stage: Stage) -> None:
@@ -137,15 +140,15 @@ def test_the_pages_to_open_are_there(stage: Stage) -> None:
         assert (answer.status_code, "html" in answer.headers["Content-Type"]) == (200, True), url
 
 
-def test_ctrl_c_ends_the_wait_and_leaves_nothing(tmp_path: Path) -> None:
-    """A run of its own, up to the point where all servers of the demo run and the user looks around."""
-    with listening() as stop, opened(DemoOptions(scratch_dir=tmp_path), stop) as show:
-        show.make_history()
-        show.start_prometheus()
-        ports = {port for server in show.stack.servers for port in listening_ports(server.process.pid)}
-        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
-        show.hold()
-    assert ports == {show.ports.prometheus, show.ports.alertmanager}
-    assert open_ports({*ports, show.target_port}) == set()
-    assert processes_naming(tmp_path) == []
-    assert list(tmp_path.iterdir()) == []
+def test_at_the_end_ctrl_c_leaves_nothing(stage: Stage) -> None:
+    """Ends the stage, so it comes last."""
+    show = stage.show
+    assert processes_naming(stage.scratch)
+    assert open_ports(stage.ports) == stage.ports
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    show.hold()
+    stage.close()
+    assert stage.ports == {show.target_port, show.ports.prometheus, show.ports.alertmanager, show.ports.exporter}
+    assert open_ports(stage.ports) == set()
+    assert processes_naming(stage.scratch) == []
+    assert list(stage.scratch.iterdir()) == []

@@ -2,19 +2,24 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 import requests
 from conftest import LoopbackServer, Request, always, http, in_turn
 
+import exporter.source.faults
+from exporter.config.schema import HttpConfig
 from exporter.errors import SourceGarbled, SourceRefused, SourceTooMuch, SourceUnavailable
 from exporter.source.client import Client
-from exporter.source.faults import asks_for_less, retry_after_s
+from exporter.source.faults import REASONS, asks_for_less, retry_after_s
+from exporter.source.session import open_session
 
 Serve = Callable[..., LoopbackServer]
 ClientOf = Callable[..., Client]
@@ -211,7 +216,38 @@ def test_a_redirect_that_keeps_the_form_is_followed_as_post(serve: Serve, client
     assert (target.requests[0].method, target.requests[0].form["query"]) == ("POST", "up")
 
 
+# --- our own session --------------------------------------------------------------------------------------------------
+
+
+def test_the_session_of_the_config_serves_queries_and_discovery_alike(serve: Serve) -> None:
+    server = serve(by_path(query=http(200, b"{}"), values=http(200, '{"status":"success","data":["a"]}')))
+    with open_session(HttpConfig(), user_agent="anomaly-exporter/test") as session:
+        client = Client(server.url, session)
+        assert client.metric_names() == ["a"]
+        assert client.query("up", 0) == b"{}"
+    assert {request.headers["user-agent"] for request in server.requests} == {"anomaly-exporter/test"}
+    assert {request.headers["accept-encoding"] for request in server.requests} == {"identity"}
+
+
+def test_a_session_that_refuses_redirects_makes_them_an_error(serve: Serve) -> None:
+    server = serve(always(http(301, Location="https://elsewhere.example/api/v1/query")))
+    config = HttpConfig(follow_redirects=False)
+    with open_session(config, user_agent="test") as session, pytest.raises(SourceRefused) as caught:
+        Client(server.url, session).query("up", 0)
+    assert str(caught.value) == (
+        f"{server.url}/api/v1/query: HTTP 301 redirects to https://elsewhere.example/api/v1/query. "
+        "Use that as source.url or allow follow_redirects."
+    )
+
+
 # --- words ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_reason_in_the_source_is_listed() -> None:
+    files = Path(exporter.source.faults.__file__).parent.glob("*.py")
+    used = {word for file in files for word in re.findall(r'reason="(\w+)"', file.read_text())}
+    assert used <= set(REASONS)
+    assert {"garbled", "too_much", "credentials"} <= used
 
 
 @pytest.mark.parametrize("words", [
