@@ -73,6 +73,7 @@ def make_client(
         params=source.query_params,
         observe=observe,
         stop=stop or threading.Event(),
+        slots=threading.Semaphore(source.max_in_flight),
     )
 
 

@@ -17,8 +17,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SLICE_S = 0.1
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: the user has had enough
-    """The demo was asked to end."""
+class Stopped(Exception):
+    """The demo was asked to end: not an error, the user has had enough."""
 
 
 class Stop:

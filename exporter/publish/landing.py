@@ -224,7 +224,7 @@ def duration(seconds: float) -> str:
     """The two largest units of a duration: ``3 h 12 min``."""
     if not math.isfinite(seconds):
         return "unknown time"
-    rest, parts = max(0, round(seconds)), []
+    rest, parts = max(0, round(seconds)), list[str]()
     for name, size in _UNITS_S:
         count, rest = divmod(rest, size)
         if count or parts or size == 1:

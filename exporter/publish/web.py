@@ -173,14 +173,14 @@ def _wants_gzip(accept_encoding: str) -> bool:
     return qualities.get("gzip", qualities.get("*", 0.0)) > 0
 
 
-def _cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def cut_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes in pieces that cheroot can write without copying the rest over and over."""
     for piece in pieces:
         for at in range(0, len(piece), _PIECE_BYTES):
             yield piece[at : at + _PIECE_BYTES]
 
 
-def _zipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def zip_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The bytes as one gzip stream, made while it is sent."""
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_BITS)
     for piece in pieces:
@@ -201,7 +201,7 @@ def application(routes: Routes) -> Callable[[Environ, StartResponse], Iterable[b
         start_response(f"{response.status.value} {response.status.phrase}", [*headers, *_SAFETY])
         if environ["REQUEST_METHOD"] == "HEAD":
             return []
-        return _zipped(_cut(response.pieces)) if zipped else _cut(response.pieces)
+        return zip_pieces(cut_pieces(response.pieces)) if zipped else cut_pieces(response.pieces)
 
     return respond
 
@@ -265,10 +265,12 @@ class WebServer:
     def _serve(self, listening: Future[Any]) -> None:
         try:
             server = self._bound_server()
+            listening.set_result(server)
         except PublishError as error:
             listening.set_exception(error)
             return
-        listening.set_result(server)
+        finally:
+            listening.cancel()  # has no effect on a settled one; what is unforeseen must not leave `start` waiting
         server.serve()
 
     def _bound_server(self) -> Any:  # see _new_server

@@ -42,7 +42,7 @@ class Client:
     later than that after the first, so a call ends within about twice of it. ``max_body_bytes`` bounds an answer,
     unpacked too. ``params`` go along in the URL of every request. ``observe(outcome, body_bytes)`` is called after
     each attempt with "ok" or one of ``faults.REASONS``, from the calling thread. Setting ``stop`` ends waits and
-    downloads early.
+    downloads early. ``slots`` bounds the requests under way at once, whichever query they are for.
 
     Calls may come from several threads. They raise SourceUnavailable (after the retries), SourceRefused,
     SourceTooMuch or SourceGarbled; their text names the URL without credentials, what happened and what to do.
@@ -59,6 +59,7 @@ class Client:
     backoff_s: float = 0.5
     observe: Observer = unobserved
     stop: threading.Event = field(default_factory=threading.Event)
+    slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(4))
     _post: bool = True
 
     def __post_init__(self) -> None:
@@ -97,7 +98,8 @@ class Client:
 
     def _observed(self, endpoint: str, form: Mapping[str, str], *, post: bool = True) -> bytearray:
         try:
-            body = self._attempt(endpoint, form, post=post and self._post)
+            with self.slots:
+                body = self._attempt(endpoint, form, post=post and self._post)
         except SourceError as error:
             self.observe(error.reason, 0)
             raise

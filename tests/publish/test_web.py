@@ -9,7 +9,7 @@ import socket
 import threading
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import pytest
 import requests
@@ -59,17 +59,27 @@ class Exporter:
         )
 
 
-@pytest.fixture
-def exporter() -> Exporter:
-    return Exporter()
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[Exporter, WebServer]]:
+    """One server for all tests that do not stop it: stopping takes half a second."""
+    exporter = Exporter()
+    server = WebServer("127.0.0.1:0", exporter.routes())
+    server.start()
+    yield exporter, server
+    server.stop()
 
 
 @pytest.fixture
-def server(exporter: Exporter) -> Iterator[WebServer]:
-    made = WebServer("127.0.0.1:0", exporter.routes())
-    made.start()
-    yield made
-    made.stop()
+def exporter(shared: tuple[Exporter, WebServer]) -> Exporter:
+    fresh, served = Exporter(), shared[0]
+    for knob in fields(Exporter):
+        setattr(served, knob.name, getattr(fresh, knob.name))
+    return served
+
+
+@pytest.fixture
+def server(shared: tuple[Exporter, WebServer], exporter: Exporter) -> WebServer:
+    return shared[1]
 
 
 def ask(server: WebServer, path: str, method: str = "GET", **headers: str) -> requests.Response:

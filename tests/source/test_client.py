@@ -346,3 +346,27 @@ def test_reachable_means_that_the_query_api_answers(serve: Serve, client_of: Cli
     assert not client.reachable()
     with pytest.raises(SourceRefused, match="Is the API under a prefix"):
         client.probe()
+
+
+def test_no_more_requests_are_under_way_than_there_are_slots(serve: Serve, client_of: ClientOf) -> None:
+    lock, under_way, most, release = threading.Lock(), 0, 0, threading.Event()
+
+    def respond(request: Request, connection: socket.socket) -> None:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+            if under_way == 2:
+                threading.Timer(0.3, release.set).start()  # time for a third one, if it were let through
+        release.wait(10)
+        with lock:
+            under_way -= 1
+        connection.sendall(http(200, "{}"))
+
+    client = client_of(serve(respond).url, slots=threading.Semaphore(2))
+    threads = [threading.Thread(target=client.query, args=("up", 0)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert most == 2
