@@ -118,8 +118,9 @@ class Intake:
         if not self._reader.plain:
             return cycle
         spacing_s = self._window.spacing_s()
-        usual: F64 = np.where(spacing_s > 0, _MISSED_SAMPLES * spacing_s, LOOKBACK_S)
-        return np.maximum(cycle, usual)
+        usual = np.where(spacing_s > 0, _MISSED_SAMPLES * spacing_s, LOOKBACK_S)
+        allowed: F64 = np.maximum(cycle, usual)
+        return allowed
 
     def use(self, reader: Reads) -> None:
         """Read through another reader from now on; what has been read stays."""
@@ -138,8 +139,10 @@ class Intake:
         return taken
 
     def _lookback(self, time_s: int) -> int:
-        """How far back the newest samples are asked for: to the last read and half an interval more; at the start as far
-        as the server itself would look."""
+        """How far back the newest samples are asked for.
+
+        To the last read and half an interval more; at the start as far as the server itself would look.
+        """
         usual = math.ceil(_LOOK_AGAIN * self._query.interval_s)
         if self._complete is None:
             return max(usual, int(LOOKBACK_S))

@@ -203,7 +203,7 @@ def _count(number: int) -> str:
     return str(number) if number < 10**9 else "more than a billion"
 
 
-class _Cycle(Exception):  # noqa: N818 - never leaves this file
+class _Cycle(Exception):
     def __init__(self, node: yaml.Node) -> None:
         self.node = node
 

@@ -22,7 +22,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SPELLED = {document.Mapping: "a mapping", Listing: "a list", Scalar: "a single value"}
 
 
-class Fault(Exception):  # noqa: N818 - never leaves the config package
+class Fault(Exception):
     """A value can't be used: what to tell about it. ``message`` empty: it was told already."""
 
     def __init__(self, mark: Mark, path: str, message: str, *, value: str = "", allowed: str = "") -> None:
