@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import shutil
@@ -47,7 +48,9 @@ def _cache_dir() -> str:
         with tempfile.TemporaryFile(dir=folder):
             return str(folder)
     except (OSError, RuntimeError):  # a read-only or missing home
-        return tempfile.mkdtemp(prefix="anomaly-exporter-kernels-")
+        passing = tempfile.mkdtemp(prefix="anomaly-exporter-kernels-")
+        atexit.register(shutil.rmtree, passing, ignore_errors=True)
+        return passing
 
 
 # Must be set before numba is imported. An operator's own choice (a container image's baked cache) wins.
