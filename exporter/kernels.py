@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., object])
 
-_KEPT_CACHES = 4
+_KEPT_CACHES = 8
 
 
 def _source_digest(package: Path) -> str:

@@ -175,7 +175,7 @@ def _nearest_bits(w: np.uint64, power: int) -> np.uint64:
 
 
 @kernel
-def _nearest(w: np.uint64, power: int) -> float:
+def nearest(w: np.uint64, power: int) -> float:
     """The float64 nearest to w * 10**power, ties to even."""
     if w == _0:
         return 0.0
@@ -346,8 +346,8 @@ def parse_decimal(buf: Bytes, start: int, end: int) -> tuple[float, int]:
     w, power, cut, well_formed = _take_decimal(buf, at, end)
     if not well_formed:
         return np.nan, MALFORMED
-    value = _nearest(w, power)
-    if cut and value != _nearest(w + _1, power):
+    value = nearest(w, power)
+    if cut and value != nearest(w + _1, power):
         return np.nan, SLOW
     return -value if _byte(buf, start) == 45 else value, EXACT
 

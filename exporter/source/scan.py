@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from exporter.errors import SourceGarbled
 from exporter.kernels import kernel
-from exporter.numtext import EXACT, SLOW, parse_decimal, parse_time_ms
-from exporter.numtext import _nearest as nearest
+from exporter.numtext import EXACT, SLOW, nearest, parse_decimal, parse_time_ms
 from exporter.samples import Bytes, SampleBatch
 from exporter.source.answer import Answer, Body, open_envelope
 from exporter.source.jsonscan import scan_json
