@@ -211,14 +211,15 @@ class SelfMetrics:
         unit = tenant, query
         with self._lock:
             self._models[unit] = tuple(models)
-            wanted: set[Child] = {(metric, unit) for metric in self._unit_metrics()}
+            # In a fixed order: the page lists the children of a metric in the order in which they were made.
+            wanted: list[Child] = [(metric, unit) for metric in self._unit_metrics()]
             for metric, words in self._worded_metrics(self._models[unit]):
-                wanted |= {(metric, (*unit, word)) for word in words}
+                wanted += [(metric, (*unit, word)) for word in words]
             old = self._children.get(unit, set())
-            gone = {child for child in old - wanted if child[0] in (self.fits, self.anomalous)}
+            gone = {child for child in old.difference(wanted) if child[0] in (self.fits, self.anomalous)}
             self._make(wanted)
             self._remove(gone)
-            self._children[unit] = wanted | (old - gone)
+            self._children[unit] = {*wanted, *(old - gone)}
 
     def forget_unit(self, tenant: str, query: str) -> None:
         """Remove a unit's children; the last one of a tenant takes the tenant's along. Unknown units are no error."""

@@ -257,3 +257,10 @@ def test_threads_lose_no_count(page: Page) -> None:
         thread.join()
     assert page.value("cycles_total", **UNIT, outcome="ok") == 800
     assert page.value("source_bytes_total", tenant="t") == 2400
+
+
+def test_children_stand_in_the_order_of_their_words() -> None:
+    registry = CollectorRegistry()
+    SelfMetrics(registry).register_unit("", "q", ["b", "a"])
+    (series,) = (family for family in registry.collect() if family.name == "anomaly_exporter_series")
+    assert tuple(sample.labels["state"] for sample in series.samples) == STATES
