@@ -23,7 +23,7 @@ from exporter.publish.web import Landing, LandingRow, LandingUnit, Routes, WebSe
 from exporter.schedule import Job, Schedule
 from exporter.source.client import Client, Observer, unobserved
 from exporter.source.faults import REASONS
-from exporter.source.promql import raw_counters
+from exporter.source.promql import raw_counter_advice, raw_counters
 from exporter.source.reader import Reader
 from exporter.source.session import open_session
 from exporter.unit import Example, Receipt, Unit
@@ -208,10 +208,7 @@ class App:
         )
         self.metrics.register_unit(tenant, query.name, models)
         for counter in raw_counters(query.expr):
-            log.warning(
-                f"{counter} looks like a counter read raw: it only ever grows; use rate({counter}[5m]) or increase()",
-                extra={"query": query.name},
-            )
+            log.warning(raw_counter_advice(counter), extra={"query": query.name})
         return Unit(tenant, query, reader, page)
 
     def _families(self, config: Config) -> Mapping[str, names.Family]:

@@ -12,7 +12,7 @@ from exporter.errors import SourceError
 from exporter.judging import horizon
 from exporter.models.settings import ShesdSettings
 from exporter.source.client import Client
-from exporter.source.promql import is_plain_selector, raw_counters
+from exporter.source.promql import is_plain_selector, raw_counter_advice, raw_counters
 
 _ROW_BYTES = 8000  # fits, verdicts, labels and text of a row beside its window, measured at 10,000 series
 _PROCESS_BYTES = 250 * 2**20  # interpreter, libraries and compiled kernels
@@ -79,10 +79,7 @@ def _describe(client: Client) -> str:
 
 
 def _find(config: Config, client: Client, tenant: str, query: Query) -> Finding:
-    warnings = tuple(
-        f"{name} looks like a counter read raw: it only ever grows; use rate({name}[5m]) or increase()"
-        for name in raw_counters(query.expr)
-    )
+    warnings = tuple(raw_counter_advice(name) for name in raw_counters(query.expr))
     try:
         series = make_reader(config, client, query).count(int(time.time()))
         kind = client.metadata(query.expr) if is_plain_selector(query.expr) and "{" not in query.expr else ""

@@ -100,6 +100,10 @@ class SeriesTable:
         raw = self._labels[row]
         return dict(json.loads(raw)) if raw else {}
 
+    def name(self, row: int) -> str:
+        """The metric name that a row's series came with; empty where servers or functions drop it."""
+        return self._names[row]
+
     def stable_hash(self, row: int) -> int:
         """A hash of the row's labels that is the same in every process, for spreading work over time."""
         return zlib.crc32(self._labels[row] or b"")

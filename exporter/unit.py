@@ -21,6 +21,7 @@ from exporter.names import ABSENT as ABSENT_FAMILY
 from exporter.names import EXPECTED, LOWER, SCORE, UPPER, VALUE
 from exporter.publish.unit_page import UnitPage
 from exporter.series import SeriesTable
+from exporter.source.promql import raw_counter_advice
 from exporter.verdict import ABSENT, STATE_NAMES
 from exporter.window import NEVER, Window
 
@@ -130,6 +131,7 @@ class Unit:
         for rows in taken.new_rows:
             self._judging.admit(rows)
             self._page.admit((row, self._table.labels(row)) for row in rows.tolist())
+            self._warn_of_counters({self._table.name(row) for row in rows.tolist()})
         done = self._judging.update(time_s, self._intake.absent_after_s())
         receipt.judged, receipt.fitted, receipt.failed_rows = done.judged, done.fitted, done.failed
         self._retire(time_s)
@@ -179,6 +181,12 @@ class Unit:
         receipt.anomalous = {name: int((bands.score[rows] > 1).sum()) for name, bands in self._judging.bands.items()}
         judged_ms = self._judging.judged_ms[rows]
         receipt.newest_s = float(judged_ms.max()) / 1000.0 if len(judged_ms) else 0.0
+
+    def _warn_of_counters(self, metrics: set[str]) -> None:
+        """Counters only ever grow; whatever selects them, their names come along where they are read raw."""
+        for name in sorted(metrics):
+            if name.endswith("_total"):
+                self._tell_once(raw_counter_advice(name))
 
     def _tell_once(self, text: str) -> None:
         """Log a remark the first time it is made; the counters go on counting."""

@@ -287,6 +287,14 @@ def test_series_that_differ_by_name_only_are_named_and_one_is_kept(caplog):
     assert stand.published("anomaly_value")["0"] < 100
 
 
+def test_a_raw_counter_is_named_whatever_selected_it(caplog):
+    stand = Stand(series=1)
+    stand.store.put({"__name__": "requests_total", "i": "8"}, NOW - 3, 1e6)
+    stand.cycle(0, series=1)
+    assert "requests_total looks like a counter read raw" in caplog.text
+    assert "rate(requests_total[5m])" in caplog.text
+
+
 def test_label_values_of_strangers_are_published_readably():
     stand = Stand(series=0)
     hostile = 'a"b\\c\nd{}=,☃'

@@ -107,6 +107,11 @@ def metric_names(expr: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(selector.name for selector in selectors(expr) if selector.name))
 
 
+def raw_counter_advice(counter: str) -> str:
+    """What to do about a counter that is read raw."""
+    return f"{counter} looks like a counter read raw: it only ever grows; use rate({counter}[5m]) or increase()"
+
+
 def raw_counters(expr: str) -> tuple[str, ...]:
     """Distinct names ending in ``_total`` whose running total is read without rate(), increase() or the like.
 
