@@ -148,7 +148,8 @@ def suitable_offset(level: F64, low: F64, high: F64) -> F64:
     0 where float32 resolves the range well by itself, so that the stored bits do not depend on when the window was
     read; otherwise the level rounded to a multiple of a power of two above 16 ranges, which changes rarely. NaN: 0.
     """
-    spread, size = high - low, np.abs(level)
+    with np.errstate(over="ignore"):  # a range beyond float64 needs no offset either
+        spread, size = high - low, np.abs(level)
     coarse = np.where(spread > 0, size * 2.0**-24 > spread * 2.0**-12, size >= _LARGE_CONSTANT)
     coarse &= np.isfinite(level) & np.isfinite(spread)
     safe = np.where(coarse, np.where(spread > 0, spread, size * 2.0**-20), 1.0)

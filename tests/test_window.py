@@ -222,3 +222,49 @@ def test_the_usual_distance_of_samples(times, spacing):
     made = window()
     made.write_newest(ROW0, batch([[(t, 1.0) for t in times]]))
     assert made.spacing_s()[0] == spacing
+
+
+anything = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, 1e8, 1e8 + 1, 1e-9, 7.0, 1e37, 2e37])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(-5, 30), anything), max_size=40), st.sampled_from([0.0, 1e8, -1e-9]))
+def test_grid_samples_and_gather_agree_with_a_dict(points, offset):
+    """Twin: a cell holds what was written to it last, unless that is no number or beyond float32's safe range."""
+    made = window()
+    made.offset[:] = offset
+    made.write_grid(ROW0, batch([[(column * STEP, value) for column, value in points]]))
+    truth = {}
+    for column, value in points:
+        if made.head - made.size < column <= made.head:
+            truth[column] = np.float32(value - offset) if abs(value - offset) <= 1e37 else np.float32(np.nan)
+    for end in (made.head, made.head - 2):
+        wanted = [truth.get(column, np.float32(np.nan)) for column in range(end - made.columns + 1, end + 1)]
+        assert np.array_equal(made.gather(ROW0, np.array([end]))[0], np.array(wanted, np.float32), equal_nan=True)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(anything, max_size=12), min_size=1, max_size=6))
+def test_offsets_of_new_rows_agree_with_numpy(series):
+    made = window(rows=len(series))
+    rows = np.arange(len(series))
+    made.place(rows, batch([[(t, v) for t, v in enumerate(values)] for values in series]), np.ones(len(series), bool))
+    for row, values in enumerate(series):
+        finite = np.sort([v for v in values if math.isfinite(v)])
+        if len(finite) == 0:
+            assert made.offset[row] == 0.0
+            continue
+        with np.errstate(over="ignore"):
+            wanted = suitable_offset(*(np.array([v]) for v in (finite[len(finite) // 2], finite[0], finite[-1])))
+        assert made.offset[row] == wanted[0]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(-1e12, 1e12), st.floats(1e-9, 1e12))
+def test_a_centred_value_keeps_a_four_thousandth_of_its_range(level, spread):
+    low, high = level - spread / 2, level + spread / 2
+    if not (low < level < high):
+        return  # float64 itself can't tell them apart
+    offset = suitable_offset(np.array([level]), np.array([low]), np.array([high]))[0]
+    for value in (low, level, high):
+        assert abs(float(np.float32(value - offset)) + offset - value) <= spread / 4096 + abs(value) * 2.0**-52
