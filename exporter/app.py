@@ -29,15 +29,13 @@ from exporter.source.session import open_session
 from exporter.unit import Example, Receipt, Unit
 
 USER_AGENT = f"anomaly-exporter/{__version__}"
-STOP_PATIENCE_S = 4.0  # SIGTERM promises an exit within 5 s
+STOP_PATIENCE_S = 2.5  # SIGTERM promises an exit within 5 s, and the web server may take 2 s of it
 _SHOWN = 10
+# Threads for cycles, made as they are needed: a query that hangs until its timeout must not keep another one waiting,
+# also when a reload brings more queries. How many requests are under way at once is for max_in_flight to say.
+_WORKERS = 64
 
 log = logging.getLogger(__name__)
-
-
-def workers(units: int) -> int:
-    """Threads for cycles: their waiting for the server overlaps, their kernels share the cores."""
-    return max(2, min(8, units, 2 * (os.cpu_count() or 2)))
 
 
 def tenant_ids(config: Config) -> list[str]:
@@ -97,10 +95,11 @@ class App:
         self._config = load(config_file, environ)
         self._session = make_session(self._config)
         self._abandon = threading.Event()
-        self._schedule = Schedule(workers(len(tenant_ids(self._config)) * len(self._config.queries)))
+        self._schedule = Schedule(_WORKERS)
         self._web: WebServer | None = None
         self._changing = threading.Lock()
         self._stopped = threading.Event()
+        self._hangup = threading.Event()
 
     @property
     def config(self) -> Config:
@@ -147,15 +146,17 @@ class App:
         self._session.close()
         return ended
 
-    def run_until_signal(self) -> None:
-        """Serve until SIGTERM or SIGINT; SIGHUP reloads."""
+    def catch_signals(self) -> None:
+        """From now on SIGTERM and SIGINT mean a clean end, SIGHUP a reload. Before `start`: a SIGHUP must not kill."""
         signal.signal(signal.SIGTERM, lambda *_: self._stopped.set())
         signal.signal(signal.SIGINT, lambda *_: self._stopped.set())
-        hangup = threading.Event()
-        signal.signal(signal.SIGHUP, lambda *_: hangup.set())
+        signal.signal(signal.SIGHUP, lambda *_: self._hangup.set())
+
+    def run_until_signal(self) -> None:
+        """Serve until SIGTERM or SIGINT; SIGHUP reloads."""
         while not self._stopped.wait(0.2):
-            if hangup.is_set():
-                hangup.clear()
+            if self._hangup.is_set():
+                self._hangup.clear()
                 self._reload_on_signal()
 
     def ready(self) -> tuple[bool, str]:

@@ -82,15 +82,25 @@ def _find(config: Config, client: Client, tenant: str, query: Query) -> Finding:
     warnings = tuple(raw_counter_advice(name) for name in raw_counters(query.expr))
     try:
         series = make_reader(config, client, query).count(int(time.time()))
-        kind = client.metadata(query.expr) if is_plain_selector(query.expr) and "{" not in query.expr else ""
     except SourceError as error:
         return Finding(tenant, query, 0, warnings, str(error))
+    kind = _declared_type(client, query.expr)
     if kind == "counter" and not warnings:
         warnings += (f"{query.expr} is a counter by its metadata; use rate({query.expr}[5m]) or increase()",)
     if series == 0:
         known = " (an unknown tenant also answers with nothing: check the spelling)" if tenant else ""
         warnings += (f"no series now{known}",)
     return Finding(tenant, query, series, warnings + _stl_warning(query, series))
+
+
+def _declared_type(client: Client, expr: str) -> str:
+    """The type of a bare metric as its target declared it; "" when not known. Not every server has metadata."""
+    if not is_plain_selector(expr) or "{" in expr:
+        return ""
+    try:
+        return client.metadata(expr)
+    except SourceError:
+        return ""
 
 
 def _stl_warning(query: Query, series: int) -> tuple[str, ...]:

@@ -95,6 +95,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from exporter.app import App
 
     app = App(arguments.config_file)
+    app.catch_signals()
     app.start(arguments.address, lifecycle=arguments.lifecycle)
     app.run_until_signal()
     log.info("stopping")
