@@ -1,6 +1,10 @@
-"""Order statistics for the kernels: running medians, medians of unsorted scratch, quantiles of sorted rows.
+"""Order statistics for the kernels: ranks and medians of unsorted rows, quantiles of sorted ones.
 
 All of them skip NaN. Scratch arrays are handed in by the caller, so that a batch allocates once.
+
+Ranks of unsorted rows are found by bisection over the order of the samples' bits (`to_keys`): a round is one count of
+the keys below a limit, which is SIMD on whole numbers, and 32 rounds always suffice. Several times faster than a
+selection that moves samples about, whose branches no processor can foresee.
 """
 
 from __future__ import annotations
@@ -9,9 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.kernels import kernel
+from exporter.models.networks import bits_of, float_of
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+I32 = npt.NDArray[np.int32]
+Key = np.int32 | np.int64
+
+GAP = np.int32(0x7FFFFFFF)  # the key of NaN, above all others
+LEAST = np.int32(-0x80000000)
 
 
 @kernel
@@ -26,43 +36,6 @@ def insert_sorted(box: F32, count: int, x: float) -> int:
 
 
 @kernel
-def remove_sorted(box: F32, count: int, x: float) -> int:
-    """Remove one x, known to be in the ascending ``box[:count]``; returns the new count."""
-    low, high = 0, count - 1
-    while low < high:
-        middle = (low + high) >> 1
-        if box[middle] < x:
-            low = middle + 1
-        else:
-            high = middle
-    for at in range(low, count - 1):
-        box[at] = box[at + 1]
-    return count - 1
-
-
-@kernel
-def replace_sorted(box: F32, count: int, old: float, new: float) -> None:
-    """Replace one `old`, known to be in the ascending ``box[:count]``, by `new`, moving only what lies between."""
-    low, high = 0, count - 1
-    while low < high:
-        middle = (low + high) >> 1
-        if box[middle] < old:
-            low = middle + 1
-        else:
-            high = middle
-    at = low
-    if new > old:
-        while at + 1 < count and box[at + 1] < new:
-            box[at] = box[at + 1]
-            at += 1
-    else:
-        while at > 0 and box[at - 1] > new:
-            box[at] = box[at - 1]
-            at -= 1
-    box[at] = new
-
-
-@kernel
 def middle_of_sorted(box: F32, count: int) -> float:
     """Median of the ascending ``box[:count]``; the mean of the two middle values when count is even."""
     half = count >> 1
@@ -71,76 +44,86 @@ def middle_of_sorted(box: F32, count: int) -> float:
     return 0.5 * (np.float64(box[half - 1]) + np.float64(box[half]))
 
 
-@kernel
-def slide(box: F32, count: int, old: float, new: float) -> int:
-    """One step of a running window: `old` leaves, `new` enters, either may be NaN (a gap). Returns the new count."""
-    gone = old == old
-    come = new == new
-    if gone and come:
-        replace_sorted(box, count, old, new)
-        return count
-    if gone:
-        return remove_sorted(box, count, old)
-    if come:
-        return insert_sorted(box, count, new)
-    return count
+# --- ranks of unsorted rows -------------------------------------------------------------------------------------------
 
 
 @kernel
-def running_median(x: F32, length: int, at_least: int, shift: int, box: F32, out: F32) -> None:
-    """out[t] = median of the valid samples among the last `length` before t (shift 1) or up to and with t (shift 0).
-
-    Shapes: x, out (n,); box scratch of at least length + 1. Fewer than `at_least` valid samples give NaN.
-    """
-    count = 0
-    n = len(x)
-    for t in range(n):
-        enters = t - shift
-        leaves = enters - length
-        new = x[enters] if enters >= 0 else np.nan
-        old = x[leaves] if leaves >= 0 else np.nan
-        count = slide(box, count, old, new)
-        out[t] = middle_of_sorted(box, count) if count >= at_least else np.nan
+def to_keys(x: F32, keys: I32) -> int:
+    """Whole numbers in the order of the samples, gaps above all; returns the number of valid samples. Shapes: (n,)."""
+    gaps = 0
+    for i in range(len(x)):
+        bits = bits_of(x[i])
+        key = bits ^ ((bits >> 31) & GAP)  # negative numbers: all but the sign turned round
+        keys[i] = key if x[i] == x[i] else GAP
+        gaps += x[i] != x[i]
+    return len(x) - gaps
 
 
 @kernel
-def select(box: F32, count: int, k: int) -> float:
-    """The k-th smallest (from 0) of the unordered ``box[:count]``, which is reordered (Hoare's quickselect)."""
-    low, high = 0, count - 1
+def from_key(key: Key) -> float:
+    """The sample with this key."""
+    return np.float64(float_of(np.int32(key ^ ((key >> 31) & GAP))))
+
+
+@kernel
+def least_key(keys: I32, limit: Key) -> Key:
+    """The smallest key from `limit` on."""
+    bound, found = np.int32(limit), GAP
+    for i in range(len(keys)):  # by index: numba's iteration over an array defeats SIMD
+        found = min(found, keys[i] if keys[i] >= bound else GAP)
+    return found
+
+
+@kernel
+def largest_key(keys: I32, limit: Key) -> Key:
+    """The largest key up to `limit`."""
+    bound, found = np.int32(limit), LEAST
+    for i in range(len(keys)):
+        found = max(found, keys[i] if keys[i] <= bound else LEAST)
+    return found
+
+
+@kernel
+def _count_up_to(keys: I32, limit: Key) -> int:
+    """How many keys are at most `limit`."""
+    bound, count = np.int32(limit), np.int32(0)
+    for i in range(len(keys)):
+        count = np.int32(count + np.int32(keys[i] <= bound))  # 32 bits: twice as many at once
+    return int(count)
+
+
+@kernel
+def key_of_rank(keys: I32, count: int, rank: int) -> Key:
+    """The key of this rank (from 0) among the `count` valid samples."""
+    low, high = np.int64(least_key(keys, LEAST)), np.int64(largest_key(keys, GAP - 1))
+    below, up_to = 0, count  # how many keys lie under low, and up to high
     while low < high:
-        pivot = box[(low + high) >> 1]
-        i, j = low, high
-        while i <= j:
-            while box[i] < pivot:
-                i += 1
-            while box[j] > pivot:
-                j -= 1
-            if i <= j:
-                box[i], box[j] = box[j], box[i]
-                i += 1
-                j -= 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
+        if rank == below:
+            return least_key(keys, low)
+        if rank == up_to - 1:
+            return largest_key(keys, high)
+        middle = (low + high) >> 1
+        found = _count_up_to(keys, middle)
+        if found > rank:
+            high, up_to = middle, found
         else:
-            return np.float64(box[k])
-    return np.float64(box[k])
+            low, below = middle + 1, found
+    return low
 
 
 @kernel
-def median_of(box: F32, count: int) -> float:
-    """Median of the unordered ``box[:count]`` (no NaN inside), which is reordered; NaN when count is 0."""
+def median_of_keys(keys: I32, count: int) -> float:
+    """Median of the `count` valid samples; the mean of the two middle ones when count is even, NaN when it is 0."""
     if count == 0:
         return np.nan
-    half = count >> 1
-    upper = select(box, count, half)
-    if count & 1:
-        return upper
-    below = box[0]
-    for i in range(1, half):  # after selection everything left of `half` is not above it
-        below = max(below, box[i])
-    return 0.5 * (np.float64(below) + upper)
+    low = key_of_rank(keys, count, (count - 1) >> 1)
+    high = low
+    if not count & 1 and _count_up_to(keys, low) == count >> 1:
+        high = least_key(keys, np.int64(low) + 1)
+    return 0.5 * (from_key(low) + from_key(high))
+
+
+# --- sorted rows ------------------------------------------------------------------------------------------------------
 
 
 @kernel

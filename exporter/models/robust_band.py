@@ -19,7 +19,21 @@ import numpy.typing as npt
 
 from exporter.kernels import kernel
 from exporter.models.floors import Summary
-from exporter.models.order import F32, F64, insert_sorted, median_of, middle_of_sorted
+from exporter.models.order import (
+    F32,
+    F64,
+    GAP,
+    I32,
+    LEAST,
+    from_key,
+    insert_sorted,
+    key_of_rank,
+    largest_key,
+    least_key,
+    median_of_keys,
+    middle_of_sorted,
+    to_keys,
+)
 from exporter.models.views import (
     ALPHA,
     BETA,
@@ -29,7 +43,6 @@ from exporter.models.views import (
     F48,
     HW,
     RECENT,
-    SCRATCH,
     VIEWS,
     XM6,
     X,
@@ -154,16 +167,15 @@ def fit(values: F32, offset: F64, summary: Summary, end_column: npt.NDArray[np.i
 
     Shapes: values (B, n) float32 centred, oldest first, gaps NaN; offset (B,) added to get true values; end_column (B,)
     the column number of the last value. Returns a Fitted of B rows. A row with fewer than 24 samples gets `valid` and
-    nothing else. Cost: about 2 ms a row of 4032 samples.
+    nothing else. Cost: about 0.15 ms a row of 2016 samples, 0.3 ms of 4032.
     """
     batch, n = values.shape
     fitted = Fitted.empty(batch, shape.horizon)
     views = np.empty((VIEWS, batch, n), np.float32)
-    _fit_views(values, summary.median, summary.floor, end_column, shape.period, shape.season_reach, shape.scale_reach,
-               shape.horizon, views, fitted.future, fitted.holt)  # fmt: skip
-    # One SIMD sort per view by numpy: numba's own sort is an order of magnitude slower.
+    fill_views(values, summary.median, summary.floor, end_column, shape.period, shape.season_reach, shape.scale_reach,
+               views, fitted.future, fitted.holt)  # fmt: skip
     for place, view in enumerate(_TAILS):
-        _fit_tail(np.sort(views[view], axis=1), summary.floor, fitted.tail[:, place])
+        _fit_tail(views[view], summary.floor, fitted.tail[:, place])
     for place, view in enumerate(_NOVELTIES):
         _fit_extreme(views[view], summary.floor, shape.period, fitted.extreme[:, place])
     fitted.valid[:] = summary.valid
@@ -175,72 +187,67 @@ def fit(values: F32, offset: F64, summary: Summary, end_column: npt.NDArray[np.i
     return fitted
 
 
+def _fit_tail(view: F32, floor: F64, out: F32) -> None:
+    """Exponential tails of one view: view (B, n), out (B, 5); NaN for rows with fewer than 24 valid samples."""
+    rows, n = view.shape
+    beyond = np.full((rows, 2, max(_LEAST_TAIL, int(_TAIL_SHARE * n)) + 1), np.nan, np.float32)
+    size = np.zeros(rows, np.int64)
+    _find_tails(view, size, beyond, out)
+    # By numpy, whose SIMD sort is far faster than numba's: the mean is added up from the outermost residual on.
+    beyond.sort(axis=2)
+    _measure_tails(size, beyond, floor, out)
+
+
 @kernel
-def _fit_views(
-    values: F32,
-    median: F64,
-    floor: F64,
-    end_column: npt.NDArray[np.int64],
-    period: int,
-    reach: int,
-    wide: int,
-    horizon: int,
-    views: F32,
-    future: F32,
-    holt: F64,
-) -> None:
-    batch, n = values.shape
-    box = np.empty(max(n, SCRATCH) + 1, np.float32)
-    line = np.empty(n + horizon, np.float32)
-    season = np.empty((2, period), np.float32)
-    for i in range(batch):
-        if math.isnan(median[i]):
-            views[:, i, :] = np.nan
+def _find_tails(view: F32, size: npt.NDArray[np.int64], beyond: F32, out: F32) -> None:
+    """Where the tails begin, and the residuals beyond: beyond (B, 2, most + 1), below and above. Size 0: no tails."""
+    keys = np.empty(view.shape[1], np.int32)
+    for i in range(len(view)):
+        count = to_keys(view[i], keys)
+        if count < LEAST_SAMPLES:
             continue
-        fill_views(values[i], median[i], floor[i], end_column[i], period, reach, wide, horizon, box, line, season,
-                   views[:, i], future[i], holt[i])  # fmt: skip
+        size[i] = max(_LEAST_TAIL, int(_TAIL_SHARE * count))
+        lower, upper = key_of_rank(keys, count, size[i]), key_of_rank(keys, count, count - 1 - size[i])
+        out[i, _JUMP] = math.log10(count / size[i])
+        out[i, _LOWER], out[i, _UPPER] = from_key(lower), from_key(upper)
+        below, above = 0, 0
+        for t in range(len(keys)):  # every sample is written, and kept by moving on: no branch to be foreseen wrongly
+            beyond[i, 0, below] = beyond[i, 1, above] = view[i, t]
+            below += keys[t] < lower
+            above += upper < keys[t] < GAP
+        beyond[i, 0, below:] = beyond[i, 1, above:] = np.nan
 
 
 @kernel
-def _fit_tail(ordered: F32, floor: F64, out: F32) -> None:
-    """Exponential tails of one view: ordered (B, n) ascending residuals with NaN last, out (B, 5)."""
-    for i in range(len(ordered)):
-        row = ordered[i]
-        n = len(row)
-        while n > 0 and math.isnan(row[n - 1]):
-            n -= 1
-        if n < LEAST_SAMPLES:
+def _measure_tails(size: npt.NDArray[np.int64], beyond: F32, floor: F64, out: F32) -> None:
+    """The scales of the tails: mean distance of the residuals beyond, ascending with NaN last."""
+    for i in range(len(size)):
+        if size[i] == 0:
             out[i, :] = np.nan
             continue
-        m = max(_LEAST_TAIL, int(_TAIL_SHARE * n))
-        upper, lower = np.float64(row[n - 1 - m]), np.float64(row[m])
-        above, below = 0.0, 0.0
-        for k in range(m):
-            above += np.float64(row[n - 1 - k]) - upper
-            below += lower - np.float64(row[k])
-        out[i, _JUMP] = math.log10(n / m)
-        out[i, _UPPER] = upper
-        out[i, _UPPER_SCALE] = _LN10 * max(above / m, floor[i])
-        out[i, _LOWER] = lower
-        out[i, _LOWER_SCALE] = _LN10 * max(below / m, floor[i])
+        below, above = 0.0, 0.0
+        for low in beyond[i, 0]:
+            if math.isnan(low):  # residuals equal to the tail's edge add nothing
+                break
+            below += np.float64(out[i, _LOWER]) - np.float64(low)
+        for high in beyond[i, 1, ::-1]:
+            if not math.isnan(high):
+                above += np.float64(high) - np.float64(out[i, _UPPER])
+        out[i, _UPPER_SCALE] = _LN10 * max(above / size[i], floor[i])
+        out[i, _LOWER_SCALE] = _LN10 * max(below / size[i], floor[i])
 
 
 @kernel
 def _fit_extreme(view: F32, floor: F64, period: int, out: F32) -> None:
     """Extremes of one view and the unit in which going beyond them is measured: view (B, n), out (B, 4)."""
-    n = view.shape[1]
-    box = np.empty(n, np.float32)
+    keys = np.empty(view.shape[1], np.int32)
     for i in range(len(view)):
-        high, high_gap, low, low_gap = _daily_extremes(view[i], period)
-        if math.isnan(high):
+        count = to_keys(view[i], keys)
+        if count == 0:
             out[i, :] = np.nan
             continue
-        count = 0
-        for value in view[i]:
-            if not math.isnan(value):
-                box[count] = value
-                count += 1
-        middle = median_of(box, count)
+        high, high_gap, low, low_gap = _daily_extremes(keys, period)
+        middle = median_of_keys(keys, count)
         spread = high - low
         high_unit = max(floor[i], math.sqrt((high - middle) * spread))
         low_unit = max(floor[i], math.sqrt((middle - low) * spread))
@@ -252,27 +259,25 @@ def _fit_extreme(view: F32, floor: F64, period: int, out: F32) -> None:
 
 
 @kernel
-def _daily_extremes(row: F32, period: int) -> tuple[float, float, float, float]:
+def _daily_extremes(keys: I32, period: int) -> tuple[float, float, float, float]:
     """Maximum, its lead over the second-highest daily maximum, minimum, its lead; days counted back from the end.
 
-    All NaN for a row without samples; with samples on one day only, the leads are 0.
+    Takes the samples' keys, of which at least one must be valid. With samples on one day only, the leads are 0.
     """
     high1, high2, low1, low2 = -np.inf, -np.inf, np.inf, np.inf
-    end = len(row)
-    while end > 0:
-        start = max(0, end - period)
-        high, low = -np.inf, np.inf
-        for t in range(start, end):
-            high = max(high, row[t]) if not math.isnan(row[t]) else high
-            low = min(low, row[t]) if not math.isnan(row[t]) else low
+    days = 0
+    for end in range(len(keys), 0, -period):
+        day = keys[max(0, end - period) : end]
+        least = least_key(day, LEAST)
+        if least == GAP:
+            continue
+        days += 1
+        low, high = from_key(least), from_key(largest_key(day, GAP - 1))
         high1, high2 = max(high1, high), max(high2, min(high1, high))
         low1, low2 = min(low1, low), min(low2, max(low1, low))
-        end = start
-    if high1 == -np.inf:
-        return np.nan, np.nan, np.nan, np.nan
-    high_gap = high1 - high2 if high2 != -np.inf else 0.0
-    low_gap = low2 - low1 if low2 != np.inf else 0.0
-    return high1, high_gap, low1, low_gap
+    if days == 1:
+        return high1, 0.0, low1, 0.0
+    return high1, high1 - high2, low1, low2 - low1
 
 
 # --- evidence ---------------------------------------------------------------------------------------------------------

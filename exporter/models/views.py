@@ -17,17 +17,30 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from exporter.kernels import kernel
-from exporter.models.order import F32, F64, insert_sorted, median_of, middle_of_sorted, running_median, slide
+from exporter.models.medians import (
+    DAYS,
+    LEAD,
+    ORIGIN,
+    Room,
+    day_medians,
+    lay_out,
+    phase_medians,
+    room_for,
+    running_median,
+)
+from exporter.models.order import F32, F64, median_of_keys, to_keys
+
+I64 = npt.NDArray[np.int64]
 
 X, F3, F48, DAY, XM6, DAY_F12, HW = range(7)
 VIEWS = 7
 
-DAYS_BACK = 7
 RECENT = 12  # samples of `day` whose median corrects the seasonal level
 ALPHA, BETA, GAMMA = 0.1, 0.001, 0.2
-SCRATCH = 1024  # enough for the widest running window: 7 days x (2 x 15 + 1) columns
+_TOGETHER = 8  # rows whose Holt-Winters recursions run side by side
 
 
 def season_reach(step_s: int) -> int:
@@ -40,98 +53,163 @@ def scale_reach(step_s: int) -> int:
     return min(1800 // step_s, 15)
 
 
-@kernel
-def season_medians(x: F32, period: int, reach: int, ahead: int, box: F32, out: F32) -> None:
-    """S for every column of the window and `ahead` columns after it.
+def fill_views(
+    values: F32,
+    median: F64,
+    floor: F64,
+    end_column: I64,
+    period: int,
+    reach: int,
+    wide: int,
+    views: F32,
+    future: F32,
+    state: F64,
+) -> None:
+    """All views of each row over its window, and what the `horizon` columns after it need.
 
-    Shapes: x (n,), out (n + ahead,), ahead + reach <= period. S[t] is the median of the valid x[t - d*period + j] for
-    d = 1..7 and abs(j) <= reach; NaN where there is none. Walking one phase through the days keeps the window sorted.
+    Shapes: values (B, n) centred, the last column being `end_column` (B,); views (7, B, n); future (B, 4, RECENT +
+    horizon): S from RECENT columns before the end on, then (from place RECENT on) the Holt-Winters season and the scale
+    ratios of day_f12 and hw; state (B, 2): Holt-Winters level and trend. `reach` and `wide` are the numbers of columns
+    on either side that share a season and a scale. Rows whose median is NaN have no samples: their views are NaN,
+    future and state are left alone.
     """
-    n = len(x)
-    for phase in range(min(period, n + ahead)):
-        count = 0
-        for t in range(phase, n + ahead, period):
-            for j in range(-reach, reach + 1):
-                enters, leaves = t - period + j, t - (DAYS_BACK + 1) * period + j
-                new = x[enters] if 0 <= enters < n else np.nan
-                old = x[leaves] if leaves >= 0 else np.nan
-                count = slide(box, count, old, new)
-            out[t] = middle_of_sorted(box, count) if count > 0 else np.nan
+    rows, n = values.shape
+    horizon = future.shape[2] - RECENT
+    room = room_for(max(LEAD + n + period + horizon, DAYS * period + 2 * wide))
+    season = np.zeros((rows, period), np.float32)
+    _fill_plain(values, period, reach, room, views, future)
+    _start_seasons(values, median, end_column, room, season)
+    holt_winters(values, median, end_column - n + 1, season, views[HW], state)
+    for i in range(horizon):
+        future[:, 1, RECENT + i] = season[np.arange(rows), (end_column + 1 + i) % period]
+    _scale_by_phase(views, floor, end_column, period, wide, room, future)
+    missing = np.isnan(median)
+    views[:, missing], future[missing], state[missing] = np.nan, np.nan, np.nan
 
 
 @kernel
-def phase_scales(residual: F32, end_phase: int, period: int, reach: int, box: F32, out: F32) -> None:
-    """Median absolute residual at each phase +-reach columns over the last 7 days.
+def _fill_plain(values: F32, period: int, reach: int, room: Room, views: F32, future: F32) -> None:
+    """All views but hw, day_f12 not scaled yet, and the S of the future."""
+    rows, n = values.shape
+    line = np.empty(n + future.shape[2] - RECENT, np.float32)
+    for i in range(rows):
+        lay_out(values[i], -LEAD, room)
+        views[X, i] = values[i]
+        running_median(room, 6, 3, 0, views[XM6, i])
+        running_median(room, 3, 2, 1, views[F3, i])
+        running_median(room, 48, 3, 1, views[F48, i])
+        # S[t] is the median of the valid x[t - d*period + j] for d = 1..7 and abs(j) <= reach.
+        day_medians(room, ORIGIN + LEAD - period - reach, period, 2 * reach + 1, line)
+        for k in range(future.shape[2]):
+            future[i, 0, k] = line[n - RECENT + k] if n - RECENT + k >= 0 else np.nan
+        _subtract(values[i], views[F3, i], views[F3, i])
+        _subtract(values[i], views[F48, i], views[F48, i])
+        _subtract(values[i], line, views[DAY, i])
+        lay_out(views[DAY, i], -LEAD, room)
+        running_median(room, RECENT, 3, 1, views[DAY_F12, i])
+        _subtract(views[DAY, i], views[DAY_F12, i], views[DAY_F12, i])
 
-    Shapes: residual (n,) whose last column has the phase `end_phase`; out (period,). NaN for a phase without samples.
+
+@kernel
+def _subtract(x: F32, centre: F32, out: F32) -> None:
+    """out[t] = x[t] - centre[t]."""
+    for t in range(len(out)):
+        out[t] = x[t] - centre[t]
+
+
+@kernel
+def _start_seasons(values: F32, level: F64, end_column: I64, room: Room, season: F32) -> None:
+    """Season by phase (B, period): median of the row at each phase minus its level, 0 for a phase never seen."""
+    rows, n = values.shape
+    period = season.shape[1]
+    medians = np.empty(period)
+    for i in range(rows):
+        lay_out(values[i], -LEAD, room)
+        phase_medians(values[i], period, room, medians)
+        first_phase = (end_column[i] - n + 1) % period
+        for k in range(period):
+            apart = medians[k] - level[i]
+            season[i, (first_phase + k) % period] = apart if apart == apart else 0.0
+
+
+@kernel
+def holt_winters(values: F32, median: F64, first_column: I64, season: F32, out: F32, state: F64) -> None:
+    """One-step-ahead residuals over the windows; level and trend after them go to `state`, the seasons are updated.
+
+    Shapes: values, out (B, n); median, the first level, and first_column (B,); season (B, period) by phase, started by
+    the caller; state (B, 2). A gap keeps the season and moves the level by the trend. Some rows are worked on together:
+    each step waits for the one before, so that a row alone leaves the processor idle.
     """
-    n = len(residual)
-    count = 0
-    for step in range(-2 * reach, period):
-        # The window is centred on `back` columns before the end; one more edge column per day enters at each step.
-        enters = step + reach
-        leaves = step - reach - 1
-        for day in range(DAYS_BACK):
-            new = _absolute(residual, n - 1 - (enters + day * period))
-            old = _absolute(residual, n - 1 - (leaves + day * period)) if leaves >= -reach else np.nan
-            count = slide(box, count, old, new)
-        if step >= 0:
-            out[(end_phase - step) % period] = middle_of_sorted(box, count) if count > 0 else np.nan
+    rows, n = values.shape
+    period = season.shape[1]
+    for start in range(0, rows, _TOGETHER):
+        some = slice(start, min(start + _TOGETHER, rows))
+        state[some, 0] = median[some]
+        state[some, 1] = 0.0
+        phase = first_column[some] % period
+        for t in range(n):
+            _holt_winters_step(values[some], t, phase, season[some], out[some], state[some])
 
 
 @kernel
-def _absolute(residual: F32, t: int) -> float:
-    """abs(residual[t]), NaN outside the window."""
-    return abs(residual[t]) if 0 <= t < len(residual) else np.nan
+def _holt_winters_step(values: F32, t: int, phase: I64, season: F32, out: F32, state: F64) -> None:
+    """Column t of some rows; `phase` (rows,) moves on."""
+    period = season.shape[1]
+    for i in range(len(phase)):
+        x, seasonal, level = values[i, t], season[i, phase[i]], state[i, 0]
+        ahead = level + state[i, 1]
+        out[i, t] = x - (ahead + seasonal)
+        new_level = ALPHA * (x - seasonal) + (1 - ALPHA) * ahead
+        trend = BETA * (new_level - level) + (1 - BETA) * state[i, 1]
+        new_seasonal = GAMMA * (x - ahead) + (1 - GAMMA) * seasonal
+        valid = x == x
+        season[i, phase[i]] = np.float32(new_seasonal) if valid else seasonal
+        state[i, 0] = new_level if valid else ahead
+        state[i, 1] = trend if valid else state[i, 1]
+        phase[i] = phase[i] + 1 if phase[i] + 1 < period else 0
 
 
 @kernel
-def holt_winters(x: F32, first_phase: int, period: int, level: float, season: F32, out: F32) -> tuple[float, float]:
-    """One-step-ahead residuals over the window; returns level and trend after it and leaves the season updated.
+def _scale_by_phase(views: F32, floor: F64, end_column: I64, period: int, wide: int, room: Room, future: F32) -> None:
+    """Multiply day_f12 and hw by the ratio of their phase (r_h of the models' page), and note the ratios to come."""
+    rows, n = views.shape[1:]
+    size = np.empty(n, np.float32)
+    ratio = np.empty(period)
+    for i in range(rows):
+        for row, view in enumerate((DAY_F12, HW)):
+            residual = views[view, i]
+            for t in range(n):
+                size[t] = abs(residual[t])
+            _find_ratios(size, floor[i], wide, room, ratio)
+            _multiply(residual, ratio)
+            for k in range(future.shape[2] - RECENT):
+                future[i, 2 + row, RECENT + k] = ratio[k % period]
 
-    Shapes: x, out (n,); season (period,) by phase, started by the caller. A gap keeps the season and moves the level by
-    the trend.
+
+@kernel
+def _multiply(residual: F32, ratio: F64) -> None:
+    """Multiply each residual by its phase's ratio, in place; ratio (period,) from the phase after the end on."""
+    n, period = len(residual), len(ratio)
+    for start in range(n - period, -period, -period):
+        first = max(0, -start)
+        day, scale = residual[start + first : start + period], ratio[first:]
+        for k in range(len(day)):
+            day[k] *= scale[k]
+
+
+@kernel
+def _find_ratios(size: F32, floor: float, wide: int, room: Room, ratio: F64) -> None:
+    """What residuals of the absolute `size` (n,) are multiplied by: ratio (period,) from the phase after the end on.
+
+    The scale of a phase is the median absolute residual at the phase +-wide columns over the last 7 days.
     """
-    trend = 0.0
-    phase = first_phase
-    for t in range(len(x)):
-        ahead = level + trend
-        out[t] = x[t] - (ahead + season[phase])
-        if not math.isnan(x[t]):
-            new_level = ALPHA * (x[t] - season[phase]) + (1 - ALPHA) * ahead
-            trend = BETA * (new_level - level) + (1 - BETA) * trend
-            season[phase] = GAMMA * (x[t] - ahead) + (1 - GAMMA) * season[phase]
-            level = new_level
-        else:
-            level = ahead
-        phase += 1
-        if phase == period:
-            phase = 0
-    return level, trend
-
-
-@kernel
-def starting_season(x: F32, first_phase: int, period: int, level: float, box: F32, out: F32) -> None:
-    """Median of x at each phase minus the level; 0 for a phase never seen. out (period,)."""
-    n = len(x)
-    for first in range(period):
-        count = 0
-        for t in range(first, n, period):
-            if not math.isnan(x[t]):
-                count = insert_sorted(box, count, x[t]) if count < SCRATCH - 1 else count
-        out[(first_phase + first) % period] = middle_of_sorted(box, count) - level if count > 0 else 0.0
-
-
-@kernel
-def scale_by_phase(residual: F32, first_phase: int, scale: F32, glo: float, floor: float) -> None:
-    """Divide each residual by its phase's scale relative to the whole window's, in place: r_h of the models' page."""
-    phase = first_phase
-    period = len(scale)
-    for t in range(len(residual)):
-        residual[t] *= phase_ratio(scale[phase], glo, floor)
-        phase += 1
-        if phase == period:
-            phase = 0
+    n, period = len(size), len(ratio)
+    scale, keys = np.empty(period, np.float32), np.empty(n, np.int32)
+    glo = median_of_keys(keys, to_keys(size, keys))
+    lay_out(size, n - DAYS * period - wide, room)
+    day_medians(room, ORIGIN + (DAYS - 1) * period, period, 2 * wide + 1, scale)
+    for k in range(period):
+        ratio[k] = phase_ratio(scale[k], glo, floor)
 
 
 @kernel
@@ -140,66 +218,3 @@ def phase_ratio(loc: float, glo: float, floor: float) -> float:
     if math.isnan(loc):
         loc = glo
     return max(glo, floor) / max(math.sqrt(0.5 * loc * loc + 0.5 * glo * glo), floor)
-
-
-@kernel
-def median_abs(x: F32, box: F32) -> float:
-    """Median of abs(x) over the valid samples, NaN without any. box: scratch of at least len(x)."""
-    count = 0
-    for value in x:
-        if not math.isnan(value):
-            box[count] = abs(value)
-            count += 1
-    return median_of(box, count)
-
-
-@kernel
-def fill_views(
-    x: F32,
-    median: float,
-    floor: float,
-    end_column: int,
-    period: int,
-    reach: int,
-    wide: int,
-    horizon: int,
-    box: F32,
-    line: F32,
-    season: F32,
-    out: F32,
-    future: F32,
-    state: F64,
-) -> None:
-    """All views of one series over its window, and what the next `horizon` columns need.
-
-    Shapes: x (n,) centred, its last column being `end_column`; out (7, n); future (4, RECENT + horizon): S from
-    RECENT columns before the end on, then (from place RECENT on) the Holt-Winters season and the scale ratios of
-    day_f12 and hw; state (2,): Holt-Winters level and trend. Scratch: box (>= max(n, SCRATCH)), line (n + horizon),
-    season (2, period).
-    """
-    n = len(x)
-    first_phase = (end_column - n + 1) % period
-    out[X, :] = x
-    running_median(x, 3, 2, 1, box, out[F3])
-    running_median(x, 48, 3, 1, box, out[F48])
-    running_median(x, 6, 3, 0, box, out[XM6])
-    season_medians(x, period, reach, horizon, box, line)
-    out[F3] = x - out[F3]
-    out[F48] = x - out[F48]
-    out[DAY] = x - line[:n]
-    running_median(out[DAY], RECENT, 3, 1, box, out[DAY_F12])
-    out[DAY_F12] = out[DAY] - out[DAY_F12]
-    starting_season(x, first_phase, period, median, box, season[0])
-    level, trend = holt_winters(x, first_phase, period, median, season[0], out[HW])
-    state[0] = level
-    state[1] = trend
-    for k in range(RECENT + horizon):
-        future[0, k] = line[n - RECENT + k] if n - RECENT + k >= 0 else np.nan
-    for k in range(horizon):
-        future[1, RECENT + k] = season[0, (end_column + 1 + k) % period]
-    for row, view in enumerate((DAY_F12, HW)):
-        glo = median_abs(out[view], box)
-        phase_scales(out[view], end_column % period, period, wide, box, season[1])
-        scale_by_phase(out[view], first_phase, season[1], glo, floor)
-        for k in range(horizon):
-            future[2 + row, RECENT + k] = phase_ratio(season[1, (end_column + 1 + k) % period], glo, floor)

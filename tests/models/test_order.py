@@ -28,62 +28,71 @@ def same(found: object, wanted: object) -> bool:
     return bool(np.array_equal(f32([*found]), f32([*wanted]), equal_nan=True))  # type: ignore[misc]
 
 
-@QUICK
-@given(SERIES, st.sampled_from([(3, 2, 1), (48, 3, 1), (6, 3, 0), (12, 3, 1), (1, 1, 0), (5, 1, 1)]))
-def test_running_median_is_the_median_of_each_slice(values: list[float], window: tuple[int, int, int]) -> None:
-    length, at_least, shift = window
-    out = np.empty(len(values), np.float32)
-    order.running_median(f32(values), length, at_least, shift, np.empty(length + 1, np.float32), out)
-    # Medians are samples or the mean of two: the kernel's one rounding to float32 is also done to the twin's.
-    assert same(out, naive.running_median(f32(values), length, at_least, shift))
-
-
-@pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.9, 1.0])
-@pytest.mark.parametrize("offset", [0.0, 1e8])
-def test_running_median_with_gaps_on_long_series(share: float, offset: float) -> None:
-    rng = np.random.default_rng(int(share * 100))
-    x = (rng.normal(0, 1, 700) + offset).astype(np.float32)
-    x[rng.random(700) < share] = np.nan
-    out = np.empty(700, np.float32)
-    order.running_median(x, 48, 3, 1, np.empty(49, np.float32), out)
-    assert same(out, naive.running_median(x, 48, 3, 1))
-
-
-def test_running_median_does_not_see_its_own_sample_with_shift_1() -> None:
-    out = np.empty(4, np.float32)
-    order.running_median(f32([1, 2, 3, 1000]), 3, 2, 1, np.empty(4, np.float32), out)
-    assert same(out, [math.nan, math.nan, 1.5, 2.0])
-
-
-@QUICK
-@given(st.lists(st.tuples(SAMPLES, st.booleans()), max_size=80))
-def test_slide_keeps_exactly_the_samples_inside_in_order(moves: list[tuple[float, bool]]) -> None:
-    box = np.full(100, np.nan, np.float32)
-    count, inside = 0, []
-    for x, leave in moves:
-        new = np.float32(x)
-        old = inside.pop(len(inside) // 2) if leave and inside else np.float32(np.nan)
-        count = order.slide(box, count, old, new)
-        if not math.isnan(new):
-            inside.append(new)
-        assert same(box[:count], sorted(inside))
+def keys_of(values: np.ndarray) -> tuple[np.ndarray, int]:
+    keys = np.empty(len(values), np.int32)
+    return keys, order.to_keys(values, keys)
 
 
 @QUICK
 @given(SERIES)
-def test_select_and_median_of_agree_with_sorting(values: list[float]) -> None:
-    kept = naive.valid(f32(values))
-    for k in {0, len(kept) // 3, len(kept) - 1} if kept else ():
-        assert order.select(f32(kept[::-1]), len(kept), k) == kept[k]
-    shuffled = np.random.default_rng(len(kept)).permutation(f32(kept))
-    assert order.median_of(shuffled, len(kept)) == pytest.approx(naive.median(kept), rel=2 * ROUNDING, nan_ok=True)
+def test_keys_stand_in_the_order_of_the_samples(values: list[float]) -> None:
+    x = f32([*values, math.inf, -math.inf, 0.0, -0.0, 1e-45, -1e-45])
+    keys, count = keys_of(x)
+    assert count == (~np.isnan(x)).sum()
+    assert same(x[np.argsort(keys, kind="stable")][:count], np.sort(x)[:count])
+    assert (keys[np.isnan(x)] == order.GAP).all()
+    assert (keys[~np.isnan(x)] < order.GAP).all()
+    assert [order.from_key(key) for key in keys[~np.isnan(x)]] == x[~np.isnan(x)].tolist()
 
 
-def test_median_of_leaves_a_permutation_behind() -> None:
-    values = np.random.default_rng(0).integers(0, 9, 101).astype(np.float32)
-    box = values.copy()
-    order.median_of(box, 101)
-    assert same(np.sort(box), np.sort(values))
+@QUICK
+@given(SERIES)
+def test_every_rank_is_the_one_that_sorting_finds(values: list[float]) -> None:
+    keys, count = keys_of(f32(values))
+    found = [order.from_key(order.key_of_rank(keys, count, rank)) for rank in range(count)]
+    assert found == naive.valid(f32(values))
+
+
+@QUICK
+@given(SERIES)
+def test_median_of_keys_is_the_middle(values: list[float]) -> None:
+    assert same([order.median_of_keys(*keys_of(f32(values)))], [naive.median(f32(values))])
+
+
+@pytest.mark.parametrize("kind", ["ties", "spread", "one spike", "one value"])
+def test_ranks_of_long_rows(kind: str) -> None:
+    rng = np.random.default_rng(len(kind))
+    x = {
+        "ties": rng.poisson(2, 3001).astype(float),
+        "spread": rng.standard_cauchy(3001) * 10.0 ** rng.integers(-30, 30, 3001),
+        "one spike": np.where(np.arange(3001) == 7, 1e30, 0.0),
+        "one value": np.full(3001, -2.5),
+    }[kind].astype(np.float32)
+    x[rng.random(3001) < 0.2] = np.nan
+    keys, count = keys_of(x)
+    ordered = np.sort(x)
+    for rank in (0, 1, 120, count // 2 - 1, count // 2, count - 121, count - 1):
+        assert order.from_key(order.key_of_rank(keys, count, rank)) == ordered[rank]
+    assert same([order.median_of_keys(keys, count)], [naive.median(x)])
+
+
+@QUICK
+@given(SERIES, st.integers(-(2**31), 2**31 - 2))
+def test_neighbours_of_a_limit(values: list[float], limit: int) -> None:
+    keys, count = keys_of(f32(values))
+    kept = sorted(keys.tolist())[:count]
+    assert order.least_key(keys, limit) == min((k for k in kept if k >= limit), default=order.GAP)
+    assert order.largest_key(keys, limit) == max((k for k in kept if k <= limit), default=order.LEAST)
+
+
+@QUICK
+@given(SERIES)
+def test_insertion_keeps_a_box_ascending(values: list[float]) -> None:
+    box = np.full(len(values) + 1, np.nan, np.float32)
+    count = 0
+    for x in naive.valid(f32(values))[::-1]:
+        count = order.insert_sorted(box, count, x)
+    assert same(box[:count], naive.valid(f32(values)))
 
 
 @QUICK
@@ -115,8 +124,8 @@ def test_every_statistic_ignores_what_lies_behind_count() -> None:
     assert order.middle_of_sorted(row, 3) == 2.0
     assert order.quantile_of_sorted(row, 3, 1.0) == 3.0
     assert order.median_abs_of_sorted(row, 3, -2.0) == 1.0
-    assert order.median_of(row.copy(), 3) == 2.0
 
 
 def test_the_median_of_nothing_is_a_gap() -> None:
-    assert math.isnan(order.median_of(np.empty(4, np.float32), 0))
+    assert math.isnan(order.median_of_keys(np.empty(0, np.int32), 0))
+    assert math.isnan(order.median_of_keys(*keys_of(f32([math.nan] * 4))))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from exporter.models import views
 from exporter.models.floors import summarise
+from exporter.models.medians import LEAD, ORIGIN, day_medians, lay_out, room_for
 from tests.naive import robust_band as naive
-from tests.naive.order import valid
 from tests.naive.windows import GAPS, KINDS, centre, make
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
@@ -25,14 +25,14 @@ class Filled:
     def __init__(self, values: np.ndarray, offset: float, end_column: int, step_s: int, horizon: int) -> None:
         n, period = len(values), 86_400 // step_s
         summary = summarise(np.sort(values[None], axis=1), np.array([offset]))
-        self.out = np.full((views.VIEWS, n), -1, np.float32)
-        self.future = np.full((4, views.RECENT + horizon), np.nan, np.float32)
-        self.state = np.empty(2)
+        out = np.full((views.VIEWS, 1, n), -1, np.float32)
+        future = np.full((1, 4, views.RECENT + horizon), np.nan, np.float32)
+        state = np.empty((1, 2))
         views.fill_views(
-            values, summary.median[0], summary.floor[0], end_column, period, views.season_reach(step_s),
-            views.scale_reach(step_s), horizon, np.empty(max(n, views.SCRATCH) + 1, np.float32),
-            np.empty(n + horizon, np.float32), np.empty((2, period), np.float32), self.out, self.future, self.state,
+            values[None], summary.median, summary.floor, np.array([end_column]), period, views.season_reach(step_s),
+            views.scale_reach(step_s), out, future, state,
         )  # fmt: skip
+        self.out, self.future, self.state = out[:, 0], future[0], state[0]
 
 
 def check_views(values: np.ndarray, offset: float, end_column: int, step_s: int, horizon: int) -> None:
@@ -119,7 +119,9 @@ def test_views_by_hand() -> None:
     values = np.array([0, 10, 20, 10, 0, 10, 20, 10, 0, 10, 26, 10], np.float32)
     assert naive.season_at(values, 10, 4, 21_600) == 10.0  # the phase, its neighbours, on the two days before
     season = np.empty(13, np.float32)
-    views.season_medians(values, 4, 0, 1, np.empty(64, np.float32), season)
+    room = room_for(LEAD + 12 + 4)
+    lay_out(values, -LEAD, room)
+    day_medians(room, ORIGIN + LEAD - 4, 4, 1, season)
     assert season[10] == 20.0
     assert season[12] == 0.0
     assert np.isnan(season[:4]).all()
@@ -154,10 +156,3 @@ def test_an_unscaled_phase_takes_the_scale_of_the_window() -> None:
 def test_reaches_by_step() -> None:
     assert [views.season_reach(s) for s in (60, 299, 300, 3600)] == [2, 2, 1, 1]
     assert [views.scale_reach(s) for s in (60, 120, 300, 1800, 3600)] == [15, 15, 6, 1, 0]
-
-
-def test_median_abs_skips_gaps() -> None:
-    x = np.array([np.nan, -3, 1, np.nan, 2], np.float32)
-    assert views.median_abs(x, np.empty(5, np.float32)) == 2.0
-    assert math.isnan(views.median_abs(x[:1], np.empty(5, np.float32)))
-    assert valid(x) == [-3.0, 1.0, 2.0]
