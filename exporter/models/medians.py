@@ -101,24 +101,33 @@ def room_for(columns: int) -> Room:
 @kernel
 def lay_out(x: F32, start: int, room: Room) -> None:
     """Lay out x[start], x[start + 1], ... as far as there is room; `start` may be negative."""
-    line, gaps = room.line[ORIGIN:], room.gaps
-    size = len(line)
+    size = len(room.line) - ORIGIN
     first, last = min(max(-start, 0), size), max(min(len(x) - start, size), 0)
-    for k in range(first):
-        gaps[k] = k
-        line[k] = np.nan
-    count = first
-    for k in range(first, last):
+    count = _lay_outside(room, 0, first, 0)
+    inside, gaps = x[start + first : start + last], room.gaps[first:last]
+    for k in range(len(inside)):
         gaps[k] = count
-        line[k] = x[start + k]
-        count += line[k] != line[k]
-    for k in range(last, size):
-        gaps[k] = count + k - last
-        line[k] = np.nan
-    gaps[size] = count + size - last
-    for k in range(size):
-        filler = np.float32(-np.inf) if gaps[k] & 1 else np.float32(np.inf)
-        line[k] = line[k] if line[k] == line[k] else filler
+        count += inside[k] != inside[k]
+    line = room.line[ORIGIN + first : ORIGIN + last]
+    for k in range(len(inside)):
+        line[k] = inside[k] if inside[k] == inside[k] else _filler(gaps[k])
+    room.gaps[size] = _lay_outside(room, last, size, count)
+
+
+@kernel
+def _lay_outside(room: Room, first: int, last: int, count: int) -> int:
+    """Gaps in all columns from `first` to `last`, with `count` before them; returns how many there are then."""
+    line, gaps = room.line[ORIGIN + first : ORIGIN + last], room.gaps[first:last]
+    for k in range(len(line)):
+        gaps[k] = count + k
+        line[k] = _filler(count + k)
+    return count + len(line)
+
+
+@kernel
+def _filler(gaps: int) -> np.float32:
+    """What fills the gap that has so many before it."""
+    return np.float32(-np.inf) if gaps & 1 else np.float32(np.inf)
 
 
 @kernel

@@ -6,7 +6,8 @@ import importlib.util
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -29,6 +30,21 @@ _source = _fixtures_of_source()
 LoopbackServer = _source.LoopbackServer
 Request = _source.Request
 http = _source.http
+
+
+@dataclass
+class ServerAt(LoopbackServer):
+    """The same at a port of one's choice; 0 is any free one."""
+
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.closing = threading.Event()
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
+
 
 Respond = Callable[[Request, socket.socket], None]
 
@@ -61,10 +77,20 @@ class Relay:
     """Passes questions on to a real server, but for those whose expr holds ``trouble``: these meet ``way`` instead.
 
     ``reached`` is set when a question met ``way``, ``served`` when one with ``watched`` in its expr was answered.
+    ``refused`` holds the whole answers of paths that are not passed on.
     """
 
-    def __init__(self, upstream: str, *, trouble: str = "", way: Respond | None = None, watched: str = "") -> None:
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        trouble: str = "",
+        way: Respond | None = None,
+        watched: str = "",
+        refused: Mapping[str, bytes] | None = None,
+    ) -> None:
         self._upstream = upstream
+        self._refused = dict(refused or {})
         self.trouble = trouble
         self._way = way or self._wait
         self._watched = watched
@@ -81,11 +107,15 @@ class Relay:
         self.released.set()
         self._server.close()
 
+    @property
+    def requests(self) -> list[Request]:
+        """All that was asked."""
+        return list(self._server.requests)
+
     def asked(self, path: str, word: str) -> int:
         """How many questions with this word in their expr came to a path of the API."""
         return sum(
-            request.path == f"/api/v1/{path}" and word in request.form.get("query", "")
-            for request in list(self._server.requests)
+            request.path == f"/api/v1/{path}" and word in request.form.get("query", "") for request in self.requests
         )
 
     def _respond(self, request: Request, connection: socket.socket) -> None:
@@ -95,7 +125,12 @@ class Relay:
             self._way(request, connection)
             if self._way != self._wait:
                 return
-        answer = requests.post(self._upstream + request.path, data=request.form, timeout=60)
+        if request.path in self._refused:
+            connection.sendall(self._refused[request.path])
+            return
+        answer = requests.request(
+            request.method, self._upstream + request.path, params=request.url_form, data=request.form, timeout=60
+        )
         connection.sendall(http(answer.status_code, answer.content))
         if self._watched and self._watched in expr and request.path.endswith("/query"):
             self.served.set()

@@ -32,7 +32,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_until(true: Callable[[], object], what: str, patience_s: float = 60) -> None:
+def wait_until(true: Callable[[], object], what: str, patience_s: float = 180) -> None:
     """Look again and again until it is so; fail after a long while."""
     deadline_s = time.monotonic() + patience_s
     while not true():
@@ -160,6 +160,8 @@ def running_prometheus(folder: Path) -> Iterator[RunningPrometheus]:
 def _scraped(server: RunningPrometheus, process: subprocess.Popen[bytes], log: Path) -> bool:
     assert process.poll() is None, log.read_text()
     try:
+        if not requests.get(f"{server.url}/-/ready", timeout=5).ok:
+            return False
         return len(server.ask('sales and on() (up{job="shop"} == 1)')) == len(GOODS)
     except requests.ConnectionError:
         return False
