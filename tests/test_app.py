@@ -46,6 +46,7 @@ def steady(prometheus: RunningPrometheus, tmp_path_factory: pytest.TempPathFacto
     config.write_text(config_text(prometheus.url, SALES | TOTAL, more=AUTH))
     with running_exporter(config, address=f"127.0.0.1:{prometheus.exporter_port}") as exporter:
         wait_until(exporter.ready, "first verdicts; kernels may have to be compiled for them", 300)
+        wait_until(lambda: len(exporter.samples("anomaly_score")) == 2 * (len(GOODS) + 1), "all of them are published")
         yield exporter
 
 

@@ -22,7 +22,7 @@ import requests
 DAY_S = 86_400
 GOODS = ("tea", "coffee", "salt", "rice", "oil", "soap")
 HISTORY_DAYS = 2.5
-SCRAPE_S = 2
+SCRAPE_S = 3  # a series is missing after 2.5 of these: a busy machine must not make it so
 SPACING_S = 60  # of the history
 
 
