@@ -34,17 +34,17 @@ class Job:
 
 
 class GridTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
-    """Fires at every multiple of ``interval_s`` since the epoch, plus a phase: the same times in every process."""
+    """Fires at once, then at every multiple of ``interval_s`` since the epoch, plus a phase: equal in every process."""
 
     def __init__(self, interval_s: int, phase_s: float) -> None:
         self.interval_s = interval_s
         self.phase_s = phase_s
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """The first grid time after `now` and after the previous one."""
-        after = now.timestamp() - self.phase_s
-        if previous_fire_time is not None:
-            after = max(after, previous_fire_time.timestamp() - self.phase_s)
+        """`now` the first time, then the first grid time after `now` and after the previous one."""
+        if previous_fire_time is None:
+            return now
+        after = max(now.timestamp(), previous_fire_time.timestamp()) - self.phase_s
         cycle = int(after // self.interval_s) + 1
         return datetime.fromtimestamp(cycle * self.interval_s + self.phase_s, UTC)
 
@@ -83,7 +83,6 @@ class Schedule:
             runner.job, runner.phase_s = job, phase(index, len(jobs), job.interval_s)
             trigger = GridTrigger(job.interval_s, runner.phase_s)
             self._scheduler.add_job(runner.tick, trigger, id=job.key)
-            self._scheduler.add_job(runner.first)
 
     def stop(self, patience_s: float) -> bool:
         """Stop ticking; wait at most so long for running cycles. Returns whether all of them ended."""
@@ -104,30 +103,18 @@ class _Runner:
         self._running = threading.Lock()
         self._accounted = -1  # newest cycle number that ran or was reported as skipped
 
-    def first(self) -> None:
-        """The cycle whose grid time has just passed, without waiting for the next. It may read a whole window: ticks
-        that pass meanwhile are not counted as skipped."""
-        job = self.job
-        if job is None or self._stopping.is_set() or not self._running.acquire(blocking=False):
-            return
-        try:
-            cycle = self._cycle(job)
-            if cycle > self._accounted:
-                self._accounted = cycle
-                job.run(cycle * job.interval_s)
-                self._accounted = max(self._accounted, self._cycle(job))
-        finally:
-            self._running.release()
-
     def tick(self) -> None:
-        """The scheduler's call at a grid time."""
+        """The scheduler's call: at once when the job is new, then at each grid time."""
         job = self.job
         if job is None or self._stopping.is_set():
             return
         if not self._running.acquire(blocking=False):
             return  # the running cycle, or the next one, accounts for this grid time
         try:
-            self._run(job, self._cycle(job))
+            if self._accounted < 0:
+                self._run_first(job, self._cycle(job))
+            else:
+                self._run(job, self._cycle(job))
         finally:
             self._running.release()
 
@@ -141,12 +128,18 @@ class _Runner:
     def _cycle(self, job: Job) -> int:
         return int((time.time() - self.phase_s) // job.interval_s)
 
+    def _run_first(self, job: Job, cycle: int) -> None:
+        """The cycle whose grid time has just passed, without waiting for the next. It may read a whole window: grid
+        times that pass meanwhile are not counted as skipped."""
+        self._accounted = cycle
+        job.run(cycle * job.interval_s)
+        self._accounted = max(cycle, self._cycle(job))
+
     def _run(self, job: Job, cycle: int) -> None:
         if cycle <= self._accounted:  # this grid time has been served; also when the clock went back
             return
-        if self._accounted >= 0:
-            for missed in range(max(self._accounted + 1, cycle - _MOST_REPORTED), cycle):
-                job.skipped(missed * job.interval_s)
+        for missed in range(max(self._accounted + 1, cycle - _MOST_REPORTED), cycle):
+            job.skipped(missed * job.interval_s)
         self._accounted = cycle
         job.run(cycle * job.interval_s)
         over_s = time.time() - self.phase_s - (cycle + 1) * job.interval_s

@@ -147,10 +147,11 @@ def test_a_dip_to_zero_is_seen_within_two_cycles_of_its_scrape(steady: Exporter,
         for model in MODELS:
             scores = {labels["good"]: value for labels, value in steady.samples("anomaly_score", model=model)
                       if labels["query"] == "sales"}  # fmt: skip
-            assert scores["salt"] > 1
-            assert max(value for good, value in scores.items() if good != "salt") <= 1
+            assert scores["salt"] > 3
+            # Now and then a usual sample is just outside its band; that says nothing here.
+            assert max(value for good, value in scores.items() if good != "salt") < 2
         wait_until(lambda: prometheus.ask('anomaly_score{good="salt"} > 1'), "prometheus has the score")
-        assert steady.number("series_anomalous", query="sales", model="shesd") == 1
+        assert steady.number("series_anomalous", query="sales", model="shesd") >= 1
         assert "salt" in steady.get("/").text
     finally:
         del prometheus.shop.prices["salt"]

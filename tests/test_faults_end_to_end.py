@@ -417,11 +417,11 @@ def test_the_published_value_is_the_newest_sample(story: Story, name: str) -> No
         assert values[pod] in {value(name, pod, newest_s + late_s) for late_s in (-5, 0, 5)}
 
 
-@pytest.mark.parametrize(("name", "lowest"), [("odd_huge", 100), ("odd_zero", 1)])
+@pytest.mark.parametrize(("name", "lowest"), [("odd_huge", 100), ("odd_zero", 3)])
 def test_a_value_far_out_scores_and_its_neighbours_do_not(story: Story, name: str, lowest: float) -> None:
     scores = [(labels, score) for labels, score in story.good.page["anomaly_score"] if labels["query"] == name]
     assert all(score >= lowest for labels, score in scores if labels["pod"] == "b")
-    assert all(score <= 1.5 for labels, score in scores if labels["pod"] != "b")
+    assert all(score < 2 for labels, score in scores if labels["pod"] != "b")
 
 
 def test_an_unusual_spelling_is_read_by_the_json_parser(story: Story) -> None:

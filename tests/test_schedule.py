@@ -45,9 +45,10 @@ def at(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def test_fire_times_lie_on_the_epoch_grid_plus_the_phase():
+def test_the_first_fire_time_is_now_the_others_lie_on_the_epoch_grid_plus_the_phase():
     trigger = GridTrigger(60, 7.0)
-    assert trigger.get_next_fire_time(None, at(1_000_000_000.0)) == at(1_000_000_027.0)
+    assert trigger.get_next_fire_time(None, at(1_000_000_000.0)) == at(1_000_000_000.0)
+    assert trigger.get_next_fire_time(at(1_000_000_000.0), at(1_000_000_000.0)) == at(1_000_000_027.0)
     assert trigger.get_next_fire_time(at(1_000_000_027.0), at(1_000_000_027.0)) == at(1_000_000_087.0)
 
 

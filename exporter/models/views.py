@@ -40,6 +40,10 @@ VIEWS = 7
 
 RECENT = 12  # samples of `day` whose median corrects the seasonal level
 ALPHA, BETA, GAMMA = 0.1, 0.001, 0.2
+# Length of a running median, its least number of valid samples, and 1 where x[t] itself is left out. A table because
+# numba compiles a kernel anew for each number written in a call.
+_RUNNING = ((XM6, 6, 3, 0), (F3, 3, 2, 1), (F48, 48, 3, 1))
+
 _TOGETHER = 8  # rows whose Holt-Winters recursions run side by side
 
 
@@ -95,9 +99,8 @@ def _fill_plain(values: F32, period: int, reach: int, room: Room, views: F32, fu
     for i in range(rows):
         lay_out(values[i], -LEAD, room)
         views[X, i] = values[i]
-        running_median(room, 6, 3, 0, views[XM6, i])
-        running_median(room, 3, 2, 1, views[F3, i])
-        running_median(room, 48, 3, 1, views[F48, i])
+        for view, length, at_least, shift in _RUNNING:
+            running_median(room, length, at_least, shift, views[view, i])
         # S[t] is the median of the valid x[t - d*period + j] for d = 1..7 and abs(j) <= reach.
         day_medians(room, ORIGIN + LEAD - period - reach, period, 2 * reach + 1, line)
         for k in range(future.shape[2]):
