@@ -223,7 +223,10 @@ class App:
 
         def skipped(time_s: int) -> None:
             self.metrics.cycle_skipped(tenant, query.name)
-            log.warning("cycle skipped: the one before was still running", extra={"query": unit.key, "time": time_s})
+            log.warning(
+                "cycle skipped: the one before was still running, or no thread was free",
+                extra={"query": unit.key, "time": time_s},
+            )
 
         def late(over_s: float) -> None:
             self.metrics.cycle_late(tenant, query.name)

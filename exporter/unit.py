@@ -101,6 +101,9 @@ class Unit:
             receipt.error, receipt.reason = str(error), error.reason
         except MemoryError:
             receipt.error, receipt.reason = "out of memory: watch fewer series, or a shorter window", "memory"
+        except Exception as error:  # a mistake of ours must be seen, counted, and stay in this unit
+            log.exception("internal error, please report it", extra={"query": self.key})
+            receipt.error, receipt.reason = f"internal error: {error!r}", "internal"
         receipt.window_bytes = self._window.window_bytes
         receipt.wall_s, receipt.cpu_s = time.monotonic() - wall, time.thread_time() - cpu
         self._remember(receipt)

@@ -365,6 +365,19 @@ def test_a_model_that_fails_on_one_row_harms_no_other(monkeypatch, caplog):
     assert "made to fail" in str([record.__dict__ for record in caplog.records])
 
 
+def test_a_mistake_of_ours_is_counted_and_the_next_cycle_goes_on(monkeypatch, caplog):
+    stand = Stand()
+    stand.cycle(0)
+    judging = stand.unit._judging
+    monkeypatch.setattr(judging, "_settle", lambda *_: 1 / 0)
+    receipt = stand.cycle(1)
+    assert (receipt.reason, receipt.error) == ("internal", "internal error: ZeroDivisionError('division by zero')")
+    assert "ZeroDivisionError" in caplog.text
+    monkeypatch.undo()
+    assert stand.cycle(2).error == ""
+    assert set(stand.published("anomaly_score")) == {"0", "1", "2", "3"}
+
+
 def test_a_closed_unit_can_not_come_back_on_the_page():
     stand = Stand()
     stand.cycle(0)

@@ -32,7 +32,7 @@ REMARKS = (
 _UNIT = ("tenant", "query")
 _LATE = "late"  # a remark with a counter of its own
 _DURATIONS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-_NOT_OF_THE_SOURCE = ("memory",)  # reasons of a failed cycle that say nothing about the server
+_NOT_OF_THE_SOURCE = ("memory", "internal")  # reasons of a failed cycle that say nothing about the server
 
 Child: TypeAlias = tuple[MetricWrapperBase, tuple[str, ...]]
 
@@ -124,7 +124,9 @@ class SelfMetrics:
         self.samples = self._counter("source_samples", "Samples in answers.", *_UNIT)
         self.answered = self._gauge("source_series", "Series in the newest answer.", *_UNIT)
         self.slow_scans = self._counter("source_fallback_scans", "Answers that took the JSON parser.", *_UNIT)
-        self.gaps_filled = self._counter("gaps_filled", "Window columns that range reads filled in later.", *_UNIT)
+        self.gaps_filled = self._counter(
+            "gaps_filled", "Window columns read by range: a whole window at the start, then missed steps.", *_UNIT
+        )
         self.late_samples = self._counter("late_samples", "Samples that arrived for a past window column.", *_UNIT)
 
     # -- events --------------------------------------------------------------------------------------------------------
