@@ -1,0 +1,1 @@
+"""Detection quality, measured on labelled data: ``python -m bench.quality --data DIR``."""
