@@ -15,7 +15,8 @@ import numpy.typing as npt
 from exporter.config.schema import Query
 from exporter.models.floors import Summary, summarise
 from exporter.models.robust_band import LEAST_SAMPLES
-from exporter.models.rows import ModelRows, model_rows
+from exporter.models.rows import FittedRows, ModelRows, SignalRows, model_rows, signal_rows
+from exporter.models.shift import Watch
 from exporter.series import SeriesTable
 from exporter.verdict import ABSENT, CONSTANT, FREE, GONE, OK, Bands, Facts, apply_policy, states
 from exporter.window import NEVER, Window, suitable_offset
@@ -35,6 +36,12 @@ def horizon(step_s: int) -> int:
     return FIT_EVERY_S // step_s + 2
 
 
+def watch(query: Query) -> Watch:
+    """Which shifts count under the policy of a query: its direction and its floors hold for them, too."""
+    above, below = query.direction != "below", query.direction != "above"
+    return Watch(above, below, float(query.min_deviation), float(query.min_relative_deviation))
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What one update did: samples judged, rows fitted by model, rows whose model failed."""
@@ -46,7 +53,8 @@ class Judged:
 
 class Judging:
     """Verdicts by row. ``bands[model]`` holds the latest score and band in the unit of the series (N,), ``value`` the
-    judged sample, ``judged_ms`` its time; NaN where there is none. ``state`` says whether that is about the present."""
+    judged sample, ``judged_ms`` its time, ``signals[name].score`` the latest of a slow signal; NaN where there is none.
+    ``state`` says whether that is about the present."""
 
     def __init__(self, query: Query, table: SeriesTable, window: Window) -> None:
         self._query = query
@@ -58,6 +66,10 @@ class Judging:
         self.models: dict[str, ModelRows] = {
             choice.name: model_rows(choice, query.step_s, served, query.sensitivity) for choice in query.models
         }
+        self.signals: dict[str, SignalRows] = {
+            name: signal_rows(name, query.step_s, served, query.sensitivity, watch(query)) for name in query.signals
+        }
+        self._fitted: tuple[FittedRows, ...] = (*self.models.values(), *self.signals.values())
         self.bands = {name: _no_bands(0) for name in self.models}
         self.value: F64 = np.empty(0)
         self.judged_ms: I64 = np.empty(0, np.int64)
@@ -87,7 +99,7 @@ class Judging:
 
     def dismiss(self, rows: I64) -> None:
         """Forget rows whose series are gone for good."""
-        for model in self.models.values():
+        for model in self._fitted:
             model.clear(rows)
         for bands in self.bands.values():
             _write(bands, rows, _no_bands(len(rows)))
@@ -165,7 +177,7 @@ class Judging:
         present = ~np.isnan(values)
         self._first[rows] = np.where(summary.valid > 0, end_column - n + 1 + present.argmax(axis=1), end_column + 1)
         self._date(rows, end_column - present[:, ::-1].argmax(axis=1), summary)
-        return sum(self._fit_model(model, rows, values, offset, summary, end_column) for model in self.models.values())
+        return sum(self._fit_model(model, rows, values, offset, summary, end_column) for model in self._fitted)
 
     def _summarise(self, rows: I64, end_column: I64) -> tuple[npt.NDArray[np.float32], Summary]:
         """Windows and summaries of rows; rows whose level has left their offset far behind are centred anew."""
@@ -188,7 +200,7 @@ class Judging:
         self.judged_ms[rows[undated]] = seen_ms
 
     def _fit_model(
-        self, model: ModelRows, rows: I64, values: npt.NDArray[np.float32], offset: F64, summary: Summary, end: I64
+        self, model: FittedRows, rows: I64, values: npt.NDArray[np.float32], offset: F64, summary: Summary, end: I64
     ) -> int:
         """Fit one model; when a batch fails each row is tried alone, so that only the culprit goes without a fit."""
         try:
@@ -209,11 +221,11 @@ class Judging:
     # -- the open column -----------------------------------------------------------------------------------------------
 
     def _open(self, rows: I64, column: int) -> None:
-        for model in self.models.values():
+        for model in self._fitted:
             model.open(rows, column, self._window.ring, self._window.offset)
 
     def _absorb(self, rows: I64, column: int) -> None:
-        for model in self.models.values():
+        for model in self._fitted:
             model.absorb(rows, column, self._window.ring)
 
     def _move_on(self, rows: I64, column: int) -> None:
@@ -235,6 +247,8 @@ class Judging:
                 found.score[rows], found.expected[rows] + offset, found.lower[rows] + offset, found.upper[rows] + offset
             )
             _write(self.bands[name], rows, apply_policy(self._query, value, bands))
+        for signal in self.signals.values():
+            signal.judge(rows, value - offset)
         self.value[rows] = value
         self.judged_ms[rows] = self._window.last_ms[rows]
         return len(rows)
@@ -265,7 +279,7 @@ class Judging:
         more = rows - len(self.value)
         if more <= 0:
             return
-        for model in self.models.values():
+        for model in self._fitted:
             model.grow(rows)
         self.bands = {name: _joined(bands, _no_bands(more)) for name, bands in self.bands.items()}
         self.value = np.concatenate([self.value, np.full(more, np.nan)])

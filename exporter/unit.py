@@ -18,7 +18,7 @@ from exporter.errors import SourceError
 from exporter.intake import Intake, Intaken, Reads
 from exporter.judging import Judging, horizon
 from exporter.names import ABSENT as ABSENT_FAMILY
-from exporter.names import EXPECTED, LOWER, SCORE, UPPER, VALUE
+from exporter.names import EXPECTED, LOWER, SCORE, SIGNALS, UPPER, VALUE
 from exporter.publish.unit_page import UnitPage
 from exporter.series import SeriesTable
 from exporter.source.promql import raw_counter_advice
@@ -158,6 +158,8 @@ class Unit:
             self._page.render(LOWER, model, rows, bands.lower[rows], _COMPUTED)
             self._page.render(UPPER, model, rows, bands.upper[rows], _COMPUTED)
             self._page.render(VALUE, model, rows, judging.value[rows], _EXACT)
+        for name, signal in judging.signals.items():
+            self._page.render(SIGNALS[name], "", rows, signal.score[rows], _COMPUTED)
         gone = np.flatnonzero(judging.state == ABSENT)
         self._page.render(ABSENT_FAMILY, "", gone, time_s - self._window.last_ms[gone] / 1000.0, _COMPUTED)
         self._page.show()

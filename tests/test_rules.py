@@ -20,6 +20,8 @@ RULE_FILES = sorted((ROOT / "rules").glob("*.yml"))
 TEST_FILES = sorted((ROOT / "rules" / "tests").glob("*.yml"))
 ALERTS = {
     "AnomalyDetected",
+    "AnomalyShift",
+    "AnomalyStale",
     "AnomalyShareHigh",
     "AnomalySeriesAbsent",
     "AnomalyExporterDown",

@@ -143,7 +143,8 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
             " options; each at most once.", "[robust_band]"),
         Key("sensitivity", "text or number", "normal", "`high` (0.85), `normal` (1), `low` (1.25), or the factor on the"
             " threshold itself: 0.1 (many anomalies) to 10 (few).", "high"),
-        Key("signals", "list", "[]", "Must be empty: not available in this version.", "[]"),
+        Key("signals", "list", "[]", "Slow signals beside the score: `shift` (the level drifts; needs a window of at"
+            " least 3d) and `stale` (the value is frozen); each at most once.", "[shift, stale]"),
         Key("direction", "text", "both", "Which deviations count: `both`, `above` or `below`.", "above"),
         Key("min_deviation", "number", "0", "Deviations smaller than this never count, in the unit of the series.",
             "10"),

@@ -21,11 +21,12 @@ from exporter.config.values import (
     number,
     text,
 )
-from exporter.models.settings import ModelSettings, RobustBandSettings, Seasonal, ShesdSettings
+from exporter.models.settings import ModelSettings, RobustBandSettings, Seasonal, ShesdSettings, Signal
 
 YEAR_S = 365 * DAY_S
 MAX_STEP_S = 3600
 MIN_WINDOW_S = 2 * DAY_S
+MIN_SHIFT_WINDOW_S = 3 * DAY_S  # a day of means between the first day, which has no season, and the last
 # Memory and fit time grow with it; a year of 5-minute samples is just beyond.
 MAX_WINDOW_STEPS = 100_000
 MODEL_NAMES = ("robust_band", "shesd")
@@ -35,6 +36,7 @@ _TENANT = re.compile(r"[0-9A-Za-z!\-_.*'()]{1,150}", re.ASCII)
 _TENANT_ALLOWED = "up to 150 of 0-9 a-z A-Z ! - _ . * ' ( ), not . or ..; a|b for several"
 _EITHER: tuple[Direction, ...] = ("both", "above", "below")
 _SEASONS: tuple[Seasonal, ...] = ("median", "stl")
+_SIGNALS: tuple[Signal, ...] = ("shift", "stale")
 
 T = TypeVar("T", Tenant, Query)
 
@@ -145,7 +147,7 @@ def read_query(outer: Times) -> Reader[Query]:
             expr=block.need("expr", expression, ""),
             models=block.get("models", read_models, DEFAULT_MODELS),
             sensitivity=block.get("sensitivity", sensitivity, 1.0),
-            signals=block.get("signals", no_signals, ()),
+            signals=block.get("signals", read_signals, ()),
             direction=block.get("direction", choice(*_EITHER), "both"),
             min_deviation=block.get("min_deviation", number(0, math.inf), 0.0),
             min_relative_deviation=block.get("min_relative_deviation", number(0, math.inf), 0.0),
@@ -156,12 +158,21 @@ def read_query(outer: Times) -> Reader[Query]:
             step_s=times.step_s,
             window_s=times.window_s,
         )
-        if block.has("min_history") and block.usable("window") and query.min_history_s > query.window_s:
-            window = format_duration(query.window_s * 1000)
-            block.blame("min_history", f"longer than the window {window}", allowed=f"at most {window}")
+        if block.usable("window"):
+            _check_history(block, query)
         return query
 
     return read
+
+
+def _check_history(block: Block, query: Query) -> None:
+    """Whether the window holds the history that the query asks for."""
+    window = format_duration(query.window_s * 1000)
+    if block.has("min_history") and query.min_history_s > query.window_s:
+        block.blame("min_history", f"longer than the window {window}", allowed=f"at most {window}")
+    if "shift" in query.signals and query.window_s < MIN_SHIFT_WINDOW_S:
+        allowed = f"shift with a window of at least {format_duration(MIN_SHIFT_WINDOW_S * 1000)}"
+        block.blame("signals", f"shift with a window of {window}", allowed=allowed)
 
 
 def query_name(spot: Spot) -> str:
@@ -180,11 +191,17 @@ def expression(spot: Spot) -> str:
     return value
 
 
-def no_signals(spot: Spot) -> tuple[str, ...]:
-    """The empty list: signals are not there yet."""
-    if spot.listing().items:
-        raise spot.fault("signals are not available in this version", allowed="[]")
-    return ()
+def read_signals(spot: Spot) -> tuple[Signal, ...]:
+    """The slow signals of a query, each at most once."""
+    signals: list[Signal] = []
+    for index, node in enumerate(spot.listing().items):
+        below = spot.item(index, node)
+        signal = attempt(below, choice(*_SIGNALS))
+        if signal in signals:
+            below.tell(below.fault(f"the signal {signal} is listed twice", value="", allowed="each signal once"))
+        elif signal is not None:
+            signals.append(signal)
+    return tuple(signals)
 
 
 def no_remote_write(spot: Spot) -> tuple[()]:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from exporter.config.secret import NO_SECRET, Secret
-from exporter.models.settings import ModelSettings, RobustBandSettings, ShesdSettings
+from exporter.models.settings import ModelSettings, RobustBandSettings, ShesdSettings, Signal
 
 DAY_S = 86_400
 MIB = 1 << 20
@@ -145,7 +145,7 @@ class Query:
     expr: str
     models: tuple[ModelSettings, ...] = DEFAULT_MODELS
     sensitivity: float = 1.0
-    signals: tuple[str, ...] = ()
+    signals: tuple[Signal, ...] = ()
     direction: Direction = "both"
     min_deviation: float = 0.0
     min_relative_deviation: float = 0.0

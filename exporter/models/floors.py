@@ -18,6 +18,7 @@ _SHARE_OF_RANGE = 0.005
 _SHARE_OF_LEVEL = 0.001
 _SHARE_OF_FULL_RANGE = 0.05
 _SMALLEST = 1e-9
+_REPEATED = 3  # a value seen so often is one that the series takes by its nature, not an outlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,31 @@ class Summary:
     smallest: F64
     largest: F64
     floor: F64
+
+
+@kernel
+def _grain_floor(row: F32, count: int) -> float:
+    """Half the smallest distance between neighbouring values that are taken again and again, at most a quarter of the
+    range of all such values; 0 for a series without them.
+
+    Counts and rounded readings move in grains: one grain up or down is no news, however rarely it happens.
+    """
+    grain, first, last = np.inf, np.nan, np.nan
+    start = 0
+    for i in range(1, count + 1):
+        if i < count and row[i] == row[start]:
+            continue
+        if i - start >= _REPEATED:
+            value = np.float64(row[start])
+            if np.isnan(first):
+                first = value
+            else:
+                grain = min(grain, value - last)
+            last = value
+        start = i
+    if np.isinf(grain):
+        return 0.0
+    return np.float64(min(0.5 * grain, 0.25 * (last - first)))
 
 
 @kernel
@@ -48,6 +74,7 @@ def _summarise(ordered: F32, offset: F64, valid: npt.NDArray[np.int32], out: F64
         floor = max(_SHARE_OF_RANGE * (high - low), _SHARE_OF_LEVEL * median_abs_of_sorted(row, count, offset[i]))
         if low == high:
             floor = max(floor, _SHARE_OF_FULL_RANGE * (np.float64(row[count - 1]) - np.float64(row[0])))
+        floor = max(floor, _grain_floor(row, count))
         out[i, 0] = middle_of_sorted(row, count)
         out[i, 1] = low
         out[i, 2] = high
@@ -60,7 +87,8 @@ def summarise(ordered: F32, offset: F64) -> Summary:
     """Level, range and scale floor of each row.
 
     Shapes: `ordered` (B, n) float32, each row ascending with its gaps (NaN) last; `offset` (B,) added to get true
-    values. Floor: max(0.005 (q99 - q01), 0.001 median|x|, 1e-9), and 0.05 (max - min) where q99 equals q01.
+    values. Floor: max(0.005 (q99 - q01), 0.001 median|x|, 1e-9), and 0.05 (max - min) where q99 equals q01; and half
+    the smallest distance of values that occur at least 3 times, but not more than a quarter of the range of these.
     A row without samples is NaN everywhere with `valid` 0.
     """
     valid = np.zeros(len(ordered), np.int32)

@@ -1,4 +1,4 @@
-"""The fits of all rows of a window: one class per model, the same six verbs.
+"""The fits of all rows of a window: one class per model and per slow signal, the same six verbs.
 
     grow, clear    follow the window's rows
     fit            from the rows' windows, about hourly
@@ -6,7 +6,8 @@
     judge          score and band of the newest samples
     absorb         the open column has become final
 
-All numbers are centred as in the window. A new model is a new class here and its kernels in a file of their own.
+All numbers are centred as in the window. A model gives score and band, a slow signal a score only. A new model is a new
+class here and its kernels in a file of their own.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from exporter.models import robust_band, shesd
+from exporter.models import judgement, robust_band, shesd, shift, stale
 from exporter.models.floors import Summary
 from exporter.models.order import F32, F64
-from exporter.models.settings import ModelSettings, RobustBandSettings, ShesdSettings
+from exporter.models.settings import ModelSettings, RobustBandSettings, ShesdSettings, Signal
 
 I64 = npt.NDArray[np.int64]
 
@@ -40,14 +41,13 @@ class Verdicts:
         return Verdicts(*(np.full(rows, np.nan) for _ in range(4)))
 
 
-Record = Verdicts | robust_band.Fitted | robust_band.Context
+Record = Verdicts | robust_band.Fitted | judgement.Context | shift.Fitted | shift.Context | stale.Fitted
 
 
-class ModelRows(Protocol):
-    """One model's fits for the rows of one window."""
+class FittedRows(Protocol):
+    """The fits of a model or a signal for the rows of one window."""
 
     name: str
-    verdicts: Verdicts
 
     def grow(self, rows: int) -> None:
         """Make room for so many rows."""
@@ -62,10 +62,22 @@ class ModelRows(Protocol):
         """Work out expectation and band of `rows` at `column`; rows without a fit for it get none."""
 
     def judge(self, rows: I64, values: F64) -> None:
-        """Judge the centred newest samples values (B,) of `rows` against the open column, into `verdicts`."""
+        """Judge the centred newest samples values (B,) of `rows` against the open column."""
 
     def absorb(self, rows: I64, column: int, ring: F32) -> None:
         """Take the final `column` of `rows` into what the fit keeps current."""
+
+
+class ModelRows(FittedRows, Protocol):
+    """One model's fits; judging goes into `verdicts`."""
+
+    verdicts: Verdicts
+
+
+class SignalRows(FittedRows, Protocol):
+    """One slow signal's fits; judging goes into `score` (N,), NaN where there is none."""
+
+    score: F64
 
 
 def _grow(record: Record, spare: Record) -> None:
@@ -88,22 +100,22 @@ class RobustBandRows:
 
     def __init__(self, step_s: int, horizon: int, sensitivity: float) -> None:
         self._shape = robust_band.Shape.of(step_s, horizon)
-        self._limit = robust_band.threshold(step_s) * sensitivity
+        self._limit = judgement.threshold(step_s) * sensitivity
         self._fitted = robust_band.Fitted.empty(0, horizon)
-        self._context = robust_band.Context.empty(0)
+        self._context = judgement.Context.empty(0)
         self.verdicts = Verdicts.empty(0)
 
     def grow(self, rows: int) -> None:
         """Make room for so many rows."""
         more = rows - len(self._fitted.valid)
         _grow(self._fitted, robust_band.Fitted.empty(more, self._shape.horizon))
-        _grow(self._context, robust_band.Context.empty(more))
+        _grow(self._context, judgement.Context.empty(more))
         _grow(self.verdicts, Verdicts.empty(more))
 
     def clear(self, rows: I64) -> None:
         """Forget what is known of these rows."""
         _put(self._fitted, rows, robust_band.Fitted.empty(len(rows), self._shape.horizon))
-        _put(self._context, rows, robust_band.Context.empty(len(rows)))
+        _put(self._context, rows, judgement.Context.empty(len(rows)))
         _put(self.verdicts, rows, Verdicts.empty(len(rows)))
 
     def fit(self, rows: I64, values: F32, offset: F64, summary: Summary, end_column: I64) -> None:
@@ -113,16 +125,16 @@ class RobustBandRows:
     def open(self, rows: I64, column: int, ring: F32, offset: F64) -> None:
         """Work out expectation and band of `rows` at `column`; rows without a fit for it get none."""
         fit, now = self._fitted, self._context
-        robust_band.open_column(
-            rows, column, ring, offset, self._shape.period, self._limit, fit.valid, fit.origin, fit.first, fit.tail,
-            fit.extreme, fit.future, fit.holt, fit.median, fit.floor, fit.never_negative, now.centre, now.weight,
-            now.expected, now.lower, now.upper, now.start,
+        judgement.open_column(
+            rows, column, ring, offset, self._shape.period, self._shape.novelty, self._limit, fit.valid, fit.origin,
+            fit.first, fit.tail, fit.extreme, fit.future, fit.holt, fit.median, fit.floor, fit.spread,
+            fit.never_negative, now.centre, now.weight, now.expected, now.lower, now.upper, now.start,
         )  # fmt: skip
 
     def judge(self, rows: I64, values: F64) -> None:
         """Judge the centred newest samples values (B,) of `rows` against the open column, into `verdicts`."""
         fit, now, out = self._fitted, self._context, self.verdicts
-        robust_band.judge(
+        judgement.judge(
             rows, values, self._limit, fit.tail, fit.extreme, now.centre, now.weight, now.start, now.lower, now.upper,
             out.score, out.lower, out.upper,
         )  # fmt: skip
@@ -131,7 +143,7 @@ class RobustBandRows:
     def absorb(self, rows: I64, column: int, ring: F32) -> None:
         """Take the final `column` of `rows` into what the fit keeps current."""
         fit, now = self._fitted, self._context
-        robust_band.absorb(rows, column, ring, fit.extreme, fit.future, fit.origin, fit.holt, now.centre)
+        judgement.absorb(rows, column, ring, fit.extreme, fit.future, fit.origin, fit.holt, now.centre)
 
 
 class ShesdRows:
@@ -199,3 +211,111 @@ def model_rows(settings: ModelSettings, step_s: int, horizon: int, sensitivity: 
             return RobustBandRows(step_s, horizon, sensitivity)
         case ShesdSettings():
             return ShesdRows(settings, step_s, horizon, sensitivity)
+
+
+# --- slow signals -----------------------------------------------------------------------------------------------------
+
+
+class ShiftRows:
+    """`shift` for the rows of a window."""
+
+    name = "shift"
+
+    def __init__(self, step_s: int, horizon: int, sensitivity: float, watch: shift.Watch) -> None:
+        self._shape = shift.Shape.of(step_s, horizon)
+        self._limit = shift.EVIDENCE_AT_ONE * sensitivity
+        self._watch = watch
+        self._fitted = shift.Fitted.empty(0, self._shape)
+        self._context = shift.Context.empty(0)
+        self.score: F64 = np.empty(0)
+
+    def grow(self, rows: int) -> None:
+        """Make room for so many rows."""
+        more = rows - len(self.score)
+        _grow(self._fitted, shift.Fitted.empty(more, self._shape))
+        _grow(self._context, shift.Context.empty(more))
+        self.score = np.concatenate([self.score, np.full(more, np.nan)])
+
+    def clear(self, rows: I64) -> None:
+        """Forget what is known of these rows."""
+        _put(self._fitted, rows, shift.Fitted.empty(len(rows), self._shape))
+        _put(self._context, rows, shift.Context.empty(len(rows)))
+        self.score[rows] = np.nan
+
+    def fit(self, rows: I64, values: F32, offset: F64, summary: Summary, end_column: I64) -> None:
+        """Fit rows (B,) on their windows values (B, n), which end with columns end_column (B,)."""
+        _put(self._fitted, rows, shift.fit(values, summary, end_column, self._shape))
+
+    def open(self, rows: I64, column: int, ring: F32, offset: F64) -> None:
+        """Sum up what the newest samples of `rows` at `column` are added to; rows without a fit for it get no score."""
+        fit, now, shape, watch = self._fitted, self._context, self._shape, self._watch
+        shift.open_column(
+            rows, column, ring, offset, shape.period, shape.horizon, shape.lengths, watch.deviation, watch.share,
+            fit.origin, fit.first, fit.season, now.season, now.least, now.total, now.count,
+            now.high, now.low,
+        )  # fmt: skip
+
+    def judge(self, rows: I64, values: F64) -> None:
+        """Judge the centred newest samples values (B,) of `rows` against the open column, into `score`."""
+        fit, now, watch = self._fitted, self._context, self._watch
+        shift.judge(
+            rows, values, watch.above, watch.below, self._limit, fit.tail, fit.need, now.season, now.least, now.total,
+            now.count, now.high, now.low, self.score,
+        )  # fmt: skip
+
+    def absorb(self, rows: I64, column: int, ring: F32) -> None:
+        """Nothing: the sums of a column are taken from the window."""
+
+
+class StaleRows:
+    """`stale` for the rows of a window."""
+
+    name = "stale"
+
+    def __init__(self, step_s: int, horizon: int, sensitivity: float) -> None:
+        self._step_s = step_s
+        self._horizon = horizon
+        self._limit = stale.EVIDENCE_AT_ONE * sensitivity
+        self._fitted = stale.Fitted.empty(0)
+        self._ready = np.empty(0, np.bool_)
+        self.score: F64 = np.empty(0)
+
+    def grow(self, rows: int) -> None:
+        """Make room for so many rows."""
+        more = rows - len(self.score)
+        _grow(self._fitted, stale.Fitted.empty(more))
+        self._ready = np.concatenate([self._ready, np.zeros(more, np.bool_)])
+        self.score = np.concatenate([self.score, np.full(more, np.nan)])
+
+    def clear(self, rows: I64) -> None:
+        """Forget what is known of these rows."""
+        _put(self._fitted, rows, stale.Fitted.empty(len(rows)))
+        self._ready[rows] = False
+        self.score[rows] = np.nan
+
+    def fit(self, rows: I64, values: F32, offset: F64, summary: Summary, end_column: I64) -> None:
+        """Fit rows (B,) on their windows values (B, n), which end with columns end_column (B,)."""
+        _put(self._fitted, rows, stale.fit(values, summary, end_column, self._step_s))
+
+    def open(self, rows: I64, column: int, ring: F32, offset: F64) -> None:
+        """See which of `rows` have a fit for `column` and a day of history; the others get no score."""
+        ahead = column - self._fitted.origin[rows]
+        old = column - self._fitted.first[rows] >= stale.LEAST_DAYS * 86_400 / self._step_s
+        self._ready[rows] = (ahead > 0) & (ahead <= self._horizon) & old
+
+    def judge(self, rows: I64, values: F64) -> None:
+        """Judge the centred newest samples values (B,) of `rows` against the open column, into `score`."""
+        fit = self._fitted
+        stale.judge(rows, values, self._limit, self._ready, fit.tail, fit.equal, fit.run, fit.last, self.score)
+
+    def absorb(self, rows: I64, column: int, ring: F32) -> None:
+        """Take the final `column` of `rows` into the current runs."""
+        fit = self._fitted
+        stale.absorb(rows, column, ring, fit.origin, fit.equal, fit.run, fit.last)
+
+
+def signal_rows(name: Signal, step_s: int, horizon: int, sensitivity: float, watch: shift.Watch) -> SignalRows:
+    """The rows' fits for one slow signal; `horizon` and `sensitivity` as for a model, `watch`: which shifts count."""
+    if name == "shift":
+        return ShiftRows(step_s, horizon, sensitivity, watch)
+    return StaleRows(step_s, horizon, sensitivity)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 Seasonal = Literal["median", "stl"]
+Signal = Literal["shift", "stale"]  # slow signals beside the models' scores; they have nothing to set
 
 
 @dataclass(frozen=True, slots=True)

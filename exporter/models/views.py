@@ -38,6 +38,10 @@ I64 = npt.NDArray[np.int64]
 X, F3, F48, DAY, XM6, DAY_F12, HW = range(7)
 VIEWS = 7
 
+# The planes of `future`: S, the Holt-Winters season, the scale ratios of day_f12 and hw, level + median by phase.
+F_DAY, F_HW, F_RATIO_DAY, F_RATIO_HW, F_SEASON = range(5)
+PLANES = 5
+
 RECENT = 12  # samples of `day` whose median corrects the seasonal level
 ALPHA, BETA, GAMMA = 0.1, 0.001, 0.2
 # Length of a running median, its least number of valid samples, and 1 where x[t] itself is left out. A table because
@@ -68,14 +72,16 @@ def fill_views(
     views: F32,
     future: F32,
     state: F64,
+    spread: F64,
 ) -> None:
     """All views of each row over its window, and what the `horizon` columns after it need.
 
-    Shapes: values (B, n) centred, the last column being `end_column` (B,); views (7, B, n); future (B, 4, RECENT +
-    horizon): S from RECENT columns before the end on, then (from place RECENT on) the Holt-Winters season and the scale
-    ratios of day_f12 and hw; state (B, 2): Holt-Winters level and trend. `reach` and `wide` are the numbers of columns
-    on either side that share a season and a scale. Rows whose median is NaN have no samples: their views are NaN,
-    future and state are left alone.
+    Shapes: values (B, n), the last column being `end_column` (B,); views (7, B, n); future (B, 5, RECENT + horizon): S
+    from RECENT columns before the end on, then (from place RECENT on) the Holt-Winters season, the scale ratios of
+    day_f12 and hw, and the window's median at the phase; state (B, 2): Holt-Winters level and trend; spread (B,): the
+    median distance of the window from its medians by phase. `reach` and `wide` are the numbers of columns on either
+    side that share a season and a scale. Rows whose median is NaN have no samples: their views are NaN, future, state
+    and spread are left alone.
     """
     rows, n = values.shape
     horizon = future.shape[2] - RECENT
@@ -83,12 +89,13 @@ def fill_views(
     season = np.zeros((rows, period), np.float32)
     _fill_plain(values, period, reach, room, views, future)
     _start_seasons(values, median, end_column, room, season)
+    _measure_seasons(values, median, end_column, season, future, spread)
     holt_winters(values, median, end_column - n + 1, season, views[HW], state)
     for i in range(horizon):
-        future[:, 1, RECENT + i] = season[np.arange(rows), (end_column + 1 + i) % period]
+        future[:, F_HW, RECENT + i] = season[np.arange(rows), (end_column + 1 + i) % period]
     _scale_by_phase(views, floor, end_column, period, wide, room, future)
     missing = np.isnan(median)
-    views[:, missing], future[missing], state[missing] = np.nan, np.nan, np.nan
+    views[:, missing], future[missing], state[missing], spread[missing] = np.nan, np.nan, np.nan, np.nan
 
 
 @kernel
@@ -104,7 +111,7 @@ def _fill_plain(values: F32, period: int, reach: int, room: Room, views: F32, fu
         # S[t] is the median of the valid x[t - d*period + j] for d = 1..7 and abs(j) <= reach.
         day_medians(room, ORIGIN + LEAD - period - reach, period, 2 * reach + 1, line)
         for k in range(future.shape[2]):
-            future[i, 0, k] = line[n - RECENT + k] if n - RECENT + k >= 0 else np.nan
+            future[i, F_DAY, k] = line[n - RECENT + k] if n - RECENT + k >= 0 else np.nan
         _subtract(values[i], views[F3, i], views[F3, i])
         _subtract(values[i], views[F48, i], views[F48, i])
         _subtract(values[i], line, views[DAY, i])
@@ -133,6 +140,22 @@ def _start_seasons(values: F32, level: F64, end_column: I64, room: Room, season:
         for k in range(period):
             apart = medians[k] - level[i]
             season[i, (first_phase + k) % period] = apart if apart == apart else 0.0
+
+
+@kernel
+def _measure_seasons(values: F32, level: F64, end_column: I64, season: F32, future: F32, spread: F64) -> None:
+    """The medians by phase in the columns to come, and how far the window lies from them (median distance)."""
+    rows, n = values.shape
+    period = season.shape[1]
+    distance, keys = np.empty(n, np.float32), np.empty(n, np.int32)
+    for i in range(rows):
+        phase = (end_column[i] - n + 1) % period
+        for t in range(n):
+            distance[t] = abs(values[i, t] - np.float32(level[i] + season[i, phase]))
+            phase = phase + 1 if phase + 1 < period else 0
+        spread[i] = median_of_keys(keys, to_keys(distance, keys))
+        for k in range(future.shape[2] - RECENT):
+            future[i, F_SEASON, RECENT + k] = level[i] + season[i, (end_column[i] + 1 + k) % period]
 
 
 @kernel
@@ -186,7 +209,7 @@ def _scale_by_phase(views: F32, floor: F64, end_column: I64, period: int, wide: 
             _find_ratios(size, floor[i], wide, room, ratio)
             _multiply(residual, ratio)
             for k in range(future.shape[2] - RECENT):
-                future[i, 2 + row, RECENT + k] = ratio[k % period]
+                future[i, F_RATIO_DAY + row, RECENT + k] = ratio[k % period]
 
 
 @kernel

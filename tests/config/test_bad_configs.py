@@ -78,7 +78,7 @@ queries:
     expr: up
     direction: sideways
     data_range: [5, 5]
-    signals: [shift]
+    signals: [drift]
   - name: good
     expr: up
 remote_write:
@@ -104,7 +104,7 @@ remote_write:
         ("20", "queries[0].sensitivity"),
         ("23", "queries[1].direction"),
         ("24", "queries[1].data_range"),
-        ("25", "queries[1].signals"),
+        ("25", "queries[1].signals[0]"),
         ("26", "queries[2].name"),
         ("29", "remote_write"),
     ]

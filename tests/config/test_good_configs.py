@@ -44,7 +44,7 @@ queries:
     expr: sum by (service) (rate(http_requests_total[5m]))
     models: [robust_band, shesd]
     sensitivity: normal                          # high | normal | low, or a number
-    signals: []
+    signals: [shift, stale]
     direction: both                              # both | above | below
     min_deviation: 0
     min_relative_deviation: 0
@@ -226,6 +226,16 @@ def test_the_effective_config_reads_back_as_itself(text: str) -> None:
 def test_sensitivity(text: str, factor: float) -> None:
     config = SMALLEST.replace("node_load1}", f"node_load1, sensitivity: {text}}}")
     assert parse(config, "f.yml", {}).queries[0].sensitivity == factor
+
+
+@pytest.mark.parametrize(
+    ("text", "signals"),
+    [("[]", ()), ("", ()), ("[shift]", ("shift",)), ("[stale, shift]", ("stale", "shift")),
+     ("[stale], window: 2d", ("stale",)), ("[shift], window: 3d", ("shift",))],
+)  # fmt: skip
+def test_signals(text: str, signals: tuple[str, ...]) -> None:
+    config = SMALLEST.replace("node_load1}", f"node_load1, signals: {text}}}")
+    assert parse(config, "f.yml", {}).queries[0].signals == signals
 
 
 @pytest.mark.parametrize("block", ["global:", "tenants:", "remote_write:", "global: {}", "tenants: []"])

@@ -2,44 +2,74 @@
 
 One series, plain floats, everything recomputed from the samples by definition. `Twin.evidence` is the number;
 `Twin.evidence_range` is the same number when every residual may be off by a few float32 roundings (`slack`), which is
-what a kernel that stores its views in float32 can be held to: tail evidence jumps by about 1.4 where a tail begins, so
+what a kernel that stores its views in float32 can be held to: tail evidence jumps by 1.4 and more at a tail's gate, so
 near that point no plain tolerance would do.
+
+All tuned numbers stand at the top of this file and nowhere else in the tests.
 """
 
 from __future__ import annotations
 
 import math
+import struct
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from tests.naive.order import median, quantile, valid
 
-TAIL_VIEWS = ("f3", "hw", "day_f12", "x", "xm6")
-NOVELTY_WEIGHTS = {"x": 1.0, "f3": 0.5, "f48": 1.0, "day": 1.0, "xm6": 0.5}
+TAIL_WEIGHTS = {"x": 0.1, "f3": 0.4, "xm6": 0.3, "day_f12": 0.1, "hw": 0.1}
+NOVELTY_SHARES = {"x": 1.0, "f3": 0.5, "f48": 1.0, "day": 1.0, "xm6": 0.5}
+THRESHOLDS = ((60, 4.0), (300, 4.3), (3600, 3.3))  # evidence at the edge of the band, by step in seconds
+NOVELTY_WEIGHTS = ((60, 8.0), (300, 20.0))  # what a record is worth, by step
+MOST_OF_A_VIEW, MOST_OF_TAILS, MOST_SCORE = 12.0, 8.0, 100.0
+LEAST_SAMPLES, LEAST_TAIL = 24, 8
+FULL_HISTORY_DAYS = 7.0  # of history, from which on a record counts in full
+SETTLED_DAYS = 2.0  # before them hw and the distance from the season say nothing
+SEASON_EVIDENCE, SEASON_REACH = 1.0, 10.0
+GRADED = 0.8  # share of the way from a score below 1 up to 1 that the distance from the season fills
+SEASON_DAYS, USUAL_DAYS = 7, 4  # what is reached on 4 of the last 7 days at this time of day is usual
 VIEW_NAMES = ("x", "f3", "f48", "day", "xm6", "day_f12", "hw")
 ROUNDING = 2.0**-24  # relative rounding error of a float32
 
 
 def floor_of(true_values: Sequence[float]) -> float:
-    """max(.005 (q99 - q01), .001 med|x|, 1e-9), and .05 (max - min) where q99 equals q01."""
+    """max(.005 (q99 - q01), .001 med|x|, 1e-9, grain), and .05 (max - min) where q99 equals q01."""
     kept = valid(true_values)
     low, high = quantile(kept, 0.01), quantile(kept, 0.99)
-    candidates = [0.005 * (high - low), 0.001 * median([abs(v) for v in kept]), 1e-9]
+    candidates = [0.005 * (high - low), 0.001 * median([abs(v) for v in kept]), 1e-9, grain_of(kept)]
     if low == high:
         candidates.append(0.05 * (kept[-1] - kept[0]))
     return max(candidates)
 
 
-def threshold(step_s: int) -> float:
-    """T by step: 60 s 4.0, 300 s 3.4, 3600 s 2.7, linear in log(step) between, level beyond."""
-    points = [(60, 4.0), (300, 3.4), (3600, 2.7)]
-    if step_s <= 60:
-        return 4.0
-    for (left, high), (right, low) in pairwise(points):
+def grain_of(values: Sequence[float]) -> float:
+    """Of the values that occur at least 3 times: half their smallest distance, at most a quarter of their range."""
+    often = sorted(value for value, times in Counter(values).items() if times >= 3)
+    if len(often) < 2:
+        return 0.0
+    return min(0.5 * min(right - left for left, right in pairwise(often)), 0.25 * (often[-1] - often[0]))
+
+
+def by_step(step_s: int, points: Sequence[tuple[int, float]]) -> float:
+    """Linear in log(step) between the points (step, value), level beyond them."""
+    if step_s <= points[0][0]:
+        return points[0][1]
+    for (left, first), (right, second) in pairwise(points):
         if step_s <= right:
-            return high + (low - high) * math.log(step_s / left) / math.log(right / left)
-    return 2.7
+            return first + (second - first) * math.log(step_s / left) / math.log(right / left)
+    return points[-1][1]
+
+
+def threshold(step_s: int) -> float:
+    """T: the evidence that is a score of 1."""
+    return by_step(step_s, THRESHOLDS)
+
+
+def novelty_weight(step_s: int) -> float:
+    """K: what a record is worth with a full history."""
+    return by_step(step_s, NOVELTY_WEIGHTS)
 
 
 def season_at(x: Sequence[float], t: int, period: int, step_s: int) -> float:
@@ -47,6 +77,11 @@ def season_at(x: Sequence[float], t: int, period: int, step_s: int) -> float:
     h = 1 if step_s >= 300 else 2
     places = [t - day * period + j for day in range(1, 8) for j in range(-h, h + 1)]
     return median([x[p] for p in places if 0 <= p < len(x)])
+
+
+def float32(value: float) -> float:
+    """The nearest float32, as a fit stores it."""
+    return struct.unpack("f", struct.pack("f", value))[0]
 
 
 def residual_x(x: Sequence[float], t: int) -> float:
@@ -64,35 +99,73 @@ def xm6_at(x: Sequence[float], t: int) -> float:
 
 @dataclass
 class Tail:
-    """Exponential tails of a view; `jump` is the evidence where a tail begins."""
+    """Exponential tails of a view; the jumps are the evidence where they begin. Within the gates nothing is news."""
 
-    jump: float
     upper: float
+    upper_jump: float
     upper_scale: float
+    upper_gate: float
     lower: float
+    lower_jump: float
     lower_scale: float
+    lower_gate: float
 
     def evidence(self, r: float) -> float:
         """-log10 p of a residual, at most 12."""
-        if r > self.upper:
-            return min(12.0, self.jump + (r - self.upper) / (math.log(10) * self.upper_scale))
-        if r < self.lower:
-            return min(12.0, self.jump + (self.lower - r) / (math.log(10) * self.lower_scale))
+        if r > self.upper_gate:
+            return min(MOST_OF_A_VIEW, self.upper_jump + (r - self.upper) / (math.log(10) * self.upper_scale))
+        if r < self.lower_gate:
+            return min(MOST_OF_A_VIEW, self.lower_jump + (self.lower - r) / (math.log(10) * self.lower_scale))
         return 0.0
 
 
-def tail_of(residuals: Sequence[float], floor: float) -> Tail | None:
-    """Tails from the window's own residuals; None with fewer than 24 of them."""
+def tail_of(
+    residuals: Sequence[float], floor: float, usual: tuple[float, float] = (math.inf, -math.inf)
+) -> Tail | None:
+    """Tails from the window's own residuals; None with fewer than 24 of them. `usual`: low and high, see `usual_of`.
+
+    Where so many residuals are equal that both tails begin at the same value, only those beyond it make up a tail.
+    """
     kept = valid(residuals)
     n = len(kept)
-    if n < 24:
+    if n < LEAST_SAMPLES:
         return None
-    m = max(8, n * 4 // 100)
-    largest, smallest = kept[::-1], kept
-    upper, lower = largest[m], smallest[m]
-    mean_above = sum(r - upper for r in largest[:m]) / m
-    mean_below = sum(lower - r for r in smallest[:m]) / m
-    return Tail(math.log10(n / m), upper, max(mean_above, floor), lower, max(mean_below, floor))
+    most = max(LEAST_TAIL, n * 4 // 100)
+    lower, upper = kept[most], kept[-most - 1]
+    below, above = [lower - r for r in kept if r < lower], [r - upper for r in kept if r > upper]
+    size_below = size_above = most
+    if lower == upper:
+        size_below, size_above = max(LEAST_TAIL, len(below)), max(LEAST_TAIL, len(above))
+    return Tail(
+        upper,
+        math.log10(n / size_above),
+        max(sum(above) / size_above, floor),
+        max(upper, usual[1]),
+        lower,
+        math.log10(n / size_below),
+        max(sum(below) / size_below, floor),
+        min(lower, usual[0]),
+    )
+
+
+def usual_of(residuals: Sequence[float], period: int, step_s: int, horizon: int) -> tuple[float, float]:
+    """Low and high that this time of day reaches anyway: the 4th lowest and 4th highest of the last 7 days' extremes.
+
+    This time of day: the columns that a fit serves, moved back by whole days, and half an hour more on either side.
+    """
+    n, served, reach = len(residuals), max(1, horizon - 2), max(1, scale_reach(step_s))
+    lows, highs = [], []
+    for day in range(1, SEASON_DAYS + 1):
+        places = range(n - day * period - reach, n - day * period + served + reach)
+        kept = valid(residuals[place] for place in places if 0 <= place < n)
+        lows.append(kept[0] if kept else math.inf)
+        highs.append(kept[-1] if kept else -math.inf)
+    return sorted(lows)[USUAL_DAYS - 1], sorted(highs, reverse=True)[USUAL_DAYS - 1]
+
+
+def scale_reach(step_s: int) -> int:
+    """30 minutes in columns, at most 15."""
+    return min(15, 1800 // step_s)
 
 
 @dataclass
@@ -153,7 +226,7 @@ def extreme_of(residuals: Sequence[float], period: int, floor: float) -> Extreme
 class Twin:
     """One series: fitted on a window whose last column is `end_column`, then fed column by column."""
 
-    def __init__(self, window: Sequence[float], offset: float, end_column: int, step_s: int) -> None:
+    def __init__(self, window: Sequence[float], offset: float, end_column: int, step_s: int, horizon: int = 8) -> None:
         self.x = [float(v) for v in window]
         self.n = len(self.x)
         self.offset, self.end, self.step_s = offset, end_column, step_s
@@ -166,6 +239,8 @@ class Twin:
         self.middle = median(self.x)
         self.first = next(t for t, v in enumerate(self.x) if not math.isnan(v))
         self._start_holt_winters()
+        self.phase_level = [float32(self.middle + float32(apart)) for apart in self.cycle]
+        self.spread = median([abs(v - self.phase_level[self.phase(t)]) for t, v in enumerate(self.x)])
         self.window_views = {name: [self._residual(name, t) for t in range(self.n)] for name in VIEW_NAMES[:5]}
         self._fit_day_f12()
         self._fit_holt_winters()
@@ -175,9 +250,12 @@ class Twin:
             self.window_views[name] = [
                 r * self.ratio(name, self.phase(t)) for t, r in enumerate(self.window_views[name])
             ]
-        self.tails = {name: tail_of(self.window_views[name], self.floor) for name in TAIL_VIEWS}
-        self.extremes = {name: extreme_of(self.window_views[name], self.period, self.floor) for name in NOVELTY_WEIGHTS}
+        self.tails = {name: self._tail(self.window_views[name], horizon) for name in TAIL_WEIGHTS}
+        self.extremes = {name: extreme_of(self.window_views[name], self.period, self.floor) for name in NOVELTY_SHARES}
         self.largest = max(abs(v) for v in valid(self.x))
+
+    def _tail(self, residuals: Sequence[float], horizon: int) -> Tail | None:
+        return tail_of(residuals, self.floor, usual_of(residuals, self.period, self.step_s, horizon))
 
     # --- the views --------------------------------------------------------------------------------------------------
 
@@ -228,7 +306,7 @@ class Twin:
 
     def _phase_scales(self, residuals: Sequence[float]) -> tuple[list[float], float]:
         """loc of each phase (the 7 days before the phase comes next, +-30 minutes, at most 15 columns) and glo."""
-        reach = min(15, 1800 // self.step_s)
+        reach = scale_reach(self.step_s)
         out = [math.nan] * self.period
         for t in range(self.n, self.n + self.period):
             places = [t - day * self.period + j for day in range(1, 8) for j in range(-reach, reach + 1)]
@@ -261,17 +339,43 @@ class Twin:
         """The column that comes next."""
         return self.end - self.n + 1 + len(self.x)
 
-    def novelty_weight(self) -> float:
-        """20 min(1, days of history / 14); nothing during the first day."""
-        days = (len(self.x) - self.first) / self.period
-        return 0.0 if days < 1 else 20 * min(1.0, days / 14)
+    def days(self) -> float:
+        """Days of history before the column that comes next."""
+        return (len(self.x) - self.first) / self.period
+
+    def novelty_weight(self, name: str) -> float:
+        """K min(1, days / 7), nothing during the first day; `day` begins a day later."""
+        days = self.days() - (name == "day")
+        return 0.0 if days < 1 else novelty_weight(self.step_s) * min(1.0, days / FULL_HISTORY_DAYS)
+
+    def tail_weight(self, name: str) -> float:
+        """Fixed weights; hw is silent for two days."""
+        return 0.0 if name == "hw" and self.days() < SETTLED_DAYS else TAIL_WEIGHTS[name]
 
     def evidence(self, value: float) -> float:
-        """E of `value` as the next column."""
+        """E = LP + D + NV of `value` as the next column."""
         views = self.views_at(value)
-        tails = [self._tail_evidence(name, views[name]) for name in TAIL_VIEWS]
-        novelties = [share * self._novelty(name, views[name]) for name, share in NOVELTY_WEIGHTS.items()]
-        return min(8.0, sum(tails) / 5) + self.novelty_weight() * max(0.0, *novelties)
+        tails = sum(self.tail_weight(name) * self._tail_evidence(name, views[name]) for name in TAIL_WEIGHTS)
+        records = [
+            self.novelty_weight(name) * share * self._novelty(name, views[name])
+            for name, share in NOVELTY_SHARES.items()
+        ]
+        return min(MOST_OF_TAILS, tails) + self.distance_evidence(value) + max(0.0, *records)
+
+    def score(self, value: float, evidence: float) -> float:
+        """E / T; what is below 1 is lifted towards 1 by the distance from the season; at most 100."""
+        found = evidence / self.limit
+        if found < 1:
+            found += (1 - found) * GRADED * self.distance_evidence(value) / SEASON_EVIDENCE
+        return min(MOST_SCORE, found)
+
+    def distance_evidence(self, value: float, slack: float = 0.0) -> float:
+        """D: the distance from the season in typical distances, saturating; `slack` widens distance and scale."""
+        if self.days() < SETTLED_DAYS:
+            return 0.0
+        distance = max(0.0, abs(value - self.phase_level[self.phase(len(self.x))]) + slack)
+        scale = max(self.spread - slack, self.floor)
+        return SEASON_EVIDENCE * (1 - math.exp(-distance / (SEASON_REACH * scale)))
 
     def _tail_evidence(self, name: str, r: float) -> float:
         tail = self.tails[name]
@@ -296,16 +400,17 @@ class Twin:
     def evidence_range(self, value: float) -> tuple[float, float]:
         """Smallest and largest E when every residual and every scale carries the error of `slack`."""
         views = self.views_at(value)
-        low = high = 0.0
-        for name in TAIL_VIEWS:
+        low = high = below = above = 0.0
+        for name in TAIL_WEIGHTS:
             least, most = self._tail_range(name, views[name])
-            low, high = low + least / 5, high + most / 5
-        below = above = 0.0
-        for name, share in NOVELTY_WEIGHTS.items():
+            low, high = low + self.tail_weight(name) * least, high + self.tail_weight(name) * most
+        for name, share in NOVELTY_SHARES.items():
             least, most = self._novelty_range(name, views[name])
-            below, above = max(below, share * least), max(above, share * most)
-        weight = self.novelty_weight()
-        low, high = min(8.0, low) + weight * below, min(8.0, high) + weight * above
+            weight = share * self.novelty_weight(name)
+            below, above = max(below, weight * least), max(above, weight * most)
+        slack = 16 * ROUNDING * max(self.largest, abs(value))
+        near, far = self.distance_evidence(value, -slack), self.distance_evidence(value, slack)
+        low, high = min(MOST_OF_TAILS, low) + near + below, min(MOST_OF_TAILS, high) + far + above
         return low * (1 - 1e-6) - 1e-9, high * (1 + 1e-6) + 1e-9
 
     def _tail_range(self, name: str, r: float) -> tuple[float, float]:
@@ -360,7 +465,7 @@ class Twin:
         """The next column is final: its residuals move the extremes, its value the Holt-Winters recursion."""
         views = self.views_at(value)
         if not math.isnan(value):
-            for name in NOVELTY_WEIGHTS:
+            for name in NOVELTY_SHARES:
                 extreme, r = self.extremes[name], views[name]
                 if extreme is not None and not math.isnan(r):
                     extreme.highest, extreme.lowest = max(extreme.highest, r), min(extreme.lowest, r)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from exporter.models import judgement
 from exporter.models import robust_band as rb
 from exporter.models.floors import summarise
 
@@ -96,6 +97,13 @@ def centre(true_values: F64) -> tuple[F32, float]:
     return (true_values - offset).astype(np.float32), offset
 
 
+def batch_of_everything(n: int, seed: int) -> tuple[F32, F64]:
+    """A row of every kind with every kind of gaps, centred, and their offsets."""
+    rng = np.random.default_rng(seed)
+    rows = [centre(make(kind, gaps, n, 24, rng)) for kind in KINDS for gaps in GAPS]
+    return np.stack([r[0] for r in rows]), np.array([r[1] for r in rows])
+
+
 class Chain:
     """Rows in a ring, judged column by column the way a cycle does it: fit now and then; open, judge, write, absorb."""
 
@@ -112,12 +120,12 @@ class Chain:
     ) -> None:
         self.rows, self.n = values.shape
         self.shape = rb.Shape.of(step_s, horizon)
-        self.limit = rb.threshold(step_s) * factor
+        self.limit = judgement.threshold(step_s) * factor
         self.offset = np.asarray(offset, float)
         self.column = end_column + 1
         self.ring = np.full((self.rows, self.n + spare), np.nan, np.float32)
         self.ring[:, self._places()] = values
-        self.context = rb.Context.empty(self.rows)
+        self.context = judgement.Context.empty(self.rows)
         self.all = np.arange(self.rows)
         self.fit()
 
@@ -134,24 +142,24 @@ class Chain:
         ends = np.full(self.rows, self.column - 1)
         self.fitted = rb.fit(values, self.offset, summary, ends, self.shape)
 
-    def open(self) -> rb.Context:
+    def open(self) -> judgement.Context:
         f, c = self.fitted, self.context
-        rb.open_column(
-            self.all, self.column, self.ring, self.offset, self.shape.period, self.limit,
-            f.valid, f.origin, f.first, f.tail, f.extreme, f.future, f.holt, f.median, f.floor, f.never_negative,
+        judgement.open_column(
+            self.all, self.column, self.ring, self.offset, self.shape.period, self.shape.novelty, self.limit, f.valid,
+            f.origin, f.first, f.tail, f.extreme, f.future, f.holt, f.median, f.floor, f.spread, f.never_negative,
             c.centre, c.weight, c.expected, c.lower, c.upper, c.start,
         )  # fmt: skip
         return c
 
     def evidence(self, row: int, x: float) -> float:
         f, c = self.fitted, self.context
-        return float(rb.evidence(x, c.centre[row], c.weight[row], f.tail[row], f.extreme[row]))
+        return float(judgement.evidence(x, c.centre[row], c.weight[row], f.tail[row], f.extreme[row]))
 
     def judge(self, x: F64) -> tuple[F64, F64, F64]:
         """Score and band of the open column for these samples."""
         f, c = self.fitted, self.context
         out = np.full((3, self.rows), np.nan)
-        rb.judge(
+        judgement.judge(
             self.all, np.asarray(x, float), self.limit, f.tail, f.extreme, c.centre, c.weight,
             c.start, c.lower, c.upper, out[0], out[1], out[2],
         )  # fmt: skip
@@ -161,7 +169,7 @@ class Chain:
         """The open column is final: write it, absorb it, go on to the next."""
         f = self.fitted
         self.ring[:, self.column % self.ring.shape[1]] = np.asarray(x, float).astype(np.float32)
-        rb.absorb(self.all, self.column, self.ring, f.extreme, f.future, f.origin, f.holt, self.context.centre)
+        judgement.absorb(self.all, self.column, self.ring, f.extreme, f.future, f.origin, f.holt, self.context.centre)
         self.column += 1
 
     def run(self, x: F64, refit_every: int = 8) -> F64:

@@ -1,0 +1,461 @@
+"""`robust_band`, the judgement: how improbable is a sample beside its fit, and which values would have been normal.
+
+The evidence of a sample is the sum of three parts: the tail evidence of the views, weighted; the distance from the
+season, which saturates; and novelty, how far beyond everything in the window. Evidence divided by a threshold is the
+score. The band is the set of values whose score is at most 1, found by bisection.
+
+Between two fits only the extremes and the Holt-Winters level move on (`absorb`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.kernels import kernel
+from exporter.models.order import F32, F64, insert_sorted, middle_of_sorted
+from exporter.models.robust_band import (
+    HIGH_UNIT,
+    HIGHEST,
+    LEAST_SAMPLES,
+    LOW_UNIT,
+    LOWER,
+    LOWER_GATE,
+    LOWER_JUMP,
+    LOWER_SCALE,
+    LOWEST,
+    NOVELTIES,
+    TAILS,
+    UPPER,
+    UPPER_GATE,
+    UPPER_JUMP,
+    UPPER_SCALE,
+)
+from exporter.models.views import (
+    ALPHA,
+    BETA,
+    DAY,
+    DAY_F12,
+    F3,
+    F48,
+    F_DAY,
+    F_HW,
+    F_RATIO_DAY,
+    F_RATIO_HW,
+    F_SEASON,
+    HW,
+    RECENT,
+    VIEWS,
+    XM6,
+    X,
+)
+
+MAX_SCORE = 100.0
+_TAIL_WEIGHTS = (0.1, 0.4, 0.3, 0.1, 0.1)  # of TAILS
+_MAX_VIEW_EVIDENCE = 12.0
+_MAX_TAIL_EVIDENCE = 8.0
+_FULL_HISTORY_DAYS = 7.0
+_SEASON_EVIDENCE = 1.0  # most that the distance from the season alone is worth
+_SEASON_REACH = 10.0  # distance, in typical distances, at which it is worth 63 % of that
+_GRADED = 0.8  # most that the distance from the season fills of the way from the evidence to the edge of the band
+_BISECTIONS = 40
+
+# Places in a row of `Context.centre` after the views' own.
+_XM6_LOW, _XM6_HIGH, _XM6_OTHER, _RATIO_DAY, _RATIO_HW, _SEASON, _SEASON_SCALE = range(VIEWS, VIEWS + 7)
+_CENTRES = VIEWS + 7
+# Places in a row of `Context.weight`: of novelty, of the novelty of `day`, and of what needs two days (1 or 0).
+_NOVEL, _NOVEL_DAY, _SETTLED = range(3)
+
+
+def threshold(step_s: int) -> float:
+    """Evidence at the edge of the band: 4.0 at 60 s, 4.3 at 300 s, 3.3 at 3600 s, linear in log(step) between."""
+    return np.float64(np.interp(math.log(step_s), np.log([60.0, 300.0, 3600.0]), [4.0, 4.3, 3.3]))
+
+
+@dataclass(slots=True)
+class Context:
+    """What was expected of the open column, by row: the views' centres, the weights that history gives, and the band.
+
+    centre (N, 14): the seven centres (that of xm6 unused), the three numbers that make xm6 from x, two scale ratios,
+    the season and the distance from it that counts. weight (N, 3).
+    expected, lower, upper (N,) in centred units; NaN where there is no verdict. `start` (N,) is a value known to be
+    normal; where there is none (just after a shift) it is NaN and the edges are those of the seasonal view.
+    """
+
+    centre: F64
+    weight: F64
+    expected: F64
+    lower: F64
+    upper: F64
+    start: F64
+
+    @staticmethod
+    def empty(rows: int) -> Context:
+        """Room for so many rows, none with a verdict."""
+        return Context(
+            centre=np.full((rows, _CENTRES), np.nan),
+            weight=np.zeros((rows, 3)),
+            expected=np.full(rows, np.nan),
+            lower=np.full(rows, np.nan),
+            upper=np.full(rows, np.nan),
+            start=np.full(rows, np.nan),
+        )
+
+
+# --- evidence ---------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def _xm6(x: float, centre: F64) -> float:
+    """Median of x and the five samples before it, from their middle values (see `_recent_middle`)."""
+    if math.isnan(centre[_XM6_LOW]):  # numba's min and max drop a NaN on their right
+        return np.nan
+    inner = min(max(x, centre[_XM6_LOW]), centre[_XM6_HIGH])
+    if math.isnan(centre[_XM6_OTHER]):
+        return np.float64(inner)
+    return np.float64(0.5 * (inner + centre[_XM6_OTHER]))
+
+
+@kernel
+def _residual(view: int, x: float, centre: F64) -> float:
+    if view == XM6:
+        return _xm6(x, centre)
+    if view == DAY_F12:
+        return np.float64((x - centre[DAY_F12]) * centre[_RATIO_DAY])
+    if view == HW:
+        return np.float64((x - centre[HW]) * centre[_RATIO_HW])
+    return np.float64(x - centre[view])
+
+
+@kernel
+def _tail_evidence(r: float, tail: F32) -> float:
+    """-log10 of the tail probability of a residual; 0 where it is no news and where there is no tail."""
+    if r > tail[UPPER_GATE]:
+        return np.float64(min(_MAX_VIEW_EVIDENCE, tail[UPPER_JUMP] + (r - tail[UPPER]) / tail[UPPER_SCALE]))
+    if r < tail[LOWER_GATE]:
+        return np.float64(min(_MAX_VIEW_EVIDENCE, tail[LOWER_JUMP] + (tail[LOWER] - r) / tail[LOWER_SCALE]))
+    return 0.0
+
+
+@kernel
+def _novelty(r: float, extreme: F32) -> float:
+    """How far a residual lies beyond all of the window, in units of the window; 0 inside."""
+    if r > extreme[HIGHEST]:
+        return np.float64((r - extreme[HIGHEST]) / extreme[HIGH_UNIT])
+    if r < extreme[LOWEST]:
+        return np.float64((extreme[LOWEST] - r) / extreme[LOW_UNIT])
+    return 0.0
+
+
+@kernel
+def evidence(x: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
+    """Evidence against x being normal: weighted tail evidence, distance from the season, and weighted novelty."""
+    return _tails(x, centre, weight, tail) + _distance(x, centre, weight) + _record(x, centre, weight, extreme)
+
+
+@kernel
+def _tails(x: float, centre: F64, weight: F64, tail: F32) -> float:
+    """Weighted mean of the views' tail evidence, at most 8. The divisor stays, whichever views are there."""
+    total = 0.0
+    for place, view in enumerate(TAILS):
+        if view == HW and weight[_SETTLED] == 0.0:
+            continue  # on the first day its season is made of the very samples it is subtracted from
+        total += _TAIL_WEIGHTS[place] * _tail_evidence(_residual(view, x, centre), tail[place])
+    return np.float64(min(_MAX_TAIL_EVIDENCE, total))
+
+
+@kernel
+def _distance(x: float, centre: F64, weight: F64) -> float:
+    """The distance from the season, on the scale of the window's typical distance; saturates."""
+    if weight[_SETTLED] == 0.0 or not centre[_SEASON_SCALE] > 0:
+        return 0.0
+    return np.float64(-_SEASON_EVIDENCE * math.expm1(-abs(x - centre[_SEASON]) / centre[_SEASON_SCALE]))
+
+
+@kernel
+def _record(x: float, centre: F64, weight: F64, extreme: F32) -> float:
+    """Largest weighted novelty of the views, weighted by days of history."""
+    if weight[_NOVEL] == 0.0:
+        return 0.0
+    most = 0.0
+    for place, view in enumerate(NOVELTIES):
+        share = weight[_NOVEL_DAY] if view == DAY else weight[_NOVEL]
+        if view in (F3, XM6):
+            share *= 0.5
+        most = max(most, share * _novelty(_residual(view, x, centre), extreme[place]))
+    return most
+
+
+# --- the open column --------------------------------------------------------------------------------------------------
+
+
+@kernel
+def _median_before(ring: F32, column: int, length: int, at_least: int, box: F32) -> float:
+    """Median of the valid samples of the `length` columns before `column`."""
+    size = len(ring)
+    count = 0
+    for back in range(1, min(length, size) + 1):
+        value = ring[(column - back) % size]
+        if not math.isnan(value):
+            count = insert_sorted(box, count, value)
+    return middle_of_sorted(box, count) if count >= at_least else np.nan
+
+
+@kernel
+def _recent_middle(ring: F32, column: int, box: F32, centre: F64) -> None:
+    """Reduce the five samples before `column` to what xm6 needs: med(x, five) = clamp(x, low, high), averaged with a
+    third value when the number of samples including x is even."""
+    size = len(ring)
+    count = 0
+    for back in range(1, 6):
+        value = ring[(column - back) % size]
+        if not math.isnan(value):
+            count = insert_sorted(box, count, value)
+    centre[_XM6_OTHER] = np.nan
+    if count < 2:
+        centre[_XM6_LOW] = np.nan
+        centre[_XM6_HIGH] = np.nan
+    elif count & 1:
+        half = count >> 1
+        centre[_XM6_LOW], centre[_XM6_OTHER], centre[_XM6_HIGH] = box[half - 1], box[half], box[half + 1]
+    else:
+        half = count >> 1
+        centre[_XM6_LOW], centre[_XM6_HIGH] = box[half - 1], box[half]
+
+
+@kernel
+def _season_offset(ring: F32, column: int, origin: int, future: F32, box: F32) -> float:
+    """Median of the view `day` over the 12 columns before `column`, at least 3."""
+    size = len(ring)
+    count = 0
+    for back in range(1, RECENT + 1):
+        day = ring[(column - back) % size] - future[F_DAY, column - back - origin - 1 + RECENT]
+        if not math.isnan(day):
+            count = insert_sorted(box, count, day)
+    return middle_of_sorted(box, count) if count >= 3 else np.nan
+
+
+@kernel
+def _set_centres(ring: F32, column: int, origin: int, future: F32, holt: F64, box: F32, centre: F64) -> float:
+    """Centres of all views at `column` from the ring and the fit's future; returns the expected value."""
+    place = column - origin - 1 + RECENT
+    season = future[F_DAY, place]
+    offset = _season_offset(ring, column, origin, future, box)
+    middle = _median_before(ring, column, 48, 3, box)
+    centre[X] = 0.0
+    centre[F3] = _median_before(ring, column, 3, 2, box)
+    centre[F48] = middle
+    centre[DAY] = season
+    centre[DAY_F12] = season + offset
+    centre[HW] = holt[0] + holt[1] + future[F_HW, place]
+    centre[_RATIO_DAY] = future[F_RATIO_DAY, place]
+    centre[_RATIO_HW] = future[F_RATIO_HW, place]
+    centre[_SEASON] = future[F_SEASON, place]
+    _recent_middle(ring, column, box, centre)
+    return middle if math.isnan(season + offset) else season + offset
+
+
+@kernel
+def _weigh_history(days: float, novelty: float, weight: F64) -> None:
+    """What so many days of history are worth; `day` begins a day later than the other views."""
+    weight[_NOVEL] = 0.0 if days < 1 else novelty * min(1.0, days / _FULL_HISTORY_DAYS)
+    weight[_NOVEL_DAY] = 0.0 if days < 2 else novelty * min(1.0, (days - 1) / _FULL_HISTORY_DAYS)
+    weight[_SETTLED] = 0.0 if days < 2 else 1.0
+
+
+@kernel
+def open_column(
+    rows: npt.NDArray[np.int64],
+    column: int,
+    ring: F32,
+    offset: F64,
+    period: int,
+    novelty: float,
+    limit: float,
+    valid: npt.NDArray[np.int32],
+    origin: npt.NDArray[np.int64],
+    first: npt.NDArray[np.int64],
+    tail: F32,
+    extreme: F32,
+    future: F32,
+    holt: F64,
+    median: F64,
+    floor: F64,
+    spread: F64,
+    never_negative: npt.NDArray[np.bool_],
+    centre: F64,
+    weight: F64,
+    expected: F64,
+    lower: F64,
+    upper: F64,
+    starts: F64,
+) -> None:
+    """Work out, for each of `rows`, what is expected at `column` and the band where evidence <= `limit`.
+
+    ring (N, C) holds column c at place c % C; all columns before `column` count as known, their gaps are NaN. Rows not
+    fitted, or whose fit does not reach `column`, get NaN.
+    """
+    box = np.empty(64, np.float32)
+    for r in rows:
+        place = column - origin[r] - 1
+        expected[r] = lower[r] = upper[r] = starts[r] = np.nan
+        if valid[r] < LEAST_SAMPLES or place < 0 or place + RECENT >= future.shape[2]:
+            continue
+        centred = _set_centres(ring[r], column, origin[r], future[r], holt[r], box, centre[r])
+        if math.isnan(centred):
+            centred = median[r]
+        if never_negative[r]:
+            centred = max(centred, -offset[r])
+        centre[r, _SEASON_SCALE] = _SEASON_REACH * max(spread[r], floor[r])
+        _weigh_history((column - first[r]) / period, novelty, weight[r])
+        expected[r] = centred
+        start = _start(centred, median[r], limit, centre[r], weight[r], tail[r], extreme[r])
+        starts[r] = start
+        if math.isnan(start):
+            lower[r], upper[r] = _seasonal_edges(centred, centre[r], tail[r], floor[r])
+            if never_negative[r]:
+                lower[r] = max(lower[r], -offset[r])
+            continue
+        lower[r] = _edge(start, -floor[r], limit, centre[r], weight[r], tail[r], extreme[r])
+        upper[r] = _edge(start, floor[r], limit, centre[r], weight[r], tail[r], extreme[r])
+        if never_negative[r]:
+            lower[r] = max(lower[r], min(-offset[r], start))
+        expected[r] = min(max(centred, lower[r]), upper[r])
+
+
+@kernel
+def _start(centred: float, median: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
+    """A value that is certainly normal, from which the edges are searched; NaN when none of the candidates is."""
+    for candidate in (centred, median, centre[F3]):
+        if not math.isnan(candidate) and evidence(candidate, centre, weight, tail, extreme) <= limit:
+            return candidate
+    return np.nan
+
+
+@kernel
+def _edge(start: float, stride: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
+    """The last value with evidence <= limit, going from `start` in the direction of `stride`.
+
+    Doubling strides find a bracket, bisection closes it down to neighbouring floats at best. Infinite where no value
+    is ever too improbable (novelty has no weight on the first day, and tail evidence is bounded).
+    """
+    inside, outside = start, start + stride
+    doublings = 0
+    while evidence(outside, centre, weight, tail, extreme) <= limit:
+        inside = outside
+        stride *= 2.0
+        outside = start + stride
+        doublings += 1
+        if doublings > 120:
+            return math.copysign(np.inf, stride)
+    return _close_in(inside, outside, limit, centre, weight, tail, extreme)
+
+
+@kernel
+def _close_in(inside: float, outside: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
+    """Bisect between an acceptable and an unacceptable value; returns the acceptable end."""
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (inside + outside)
+        if evidence(middle, centre, weight, tail, extreme) <= limit:
+            inside = middle
+        else:
+            outside = middle
+    return inside
+
+
+@kernel
+def _seasonal_edges(centred: float, centre: F64, tail: F32, floor: float) -> tuple[float, float]:
+    """Edges of the seasonal view alone: where the residual from the season enters the window's own tails."""
+    if math.isnan(tail[3, UPPER]) or math.isnan(centre[_RATIO_DAY]):
+        return centred - floor, centred + floor
+    ratio = max(centre[_RATIO_DAY], 1e-12)
+    low = centred + min(tail[3, LOWER] / ratio, -floor)
+    return low, centred + max(tail[3, UPPER] / ratio, floor)
+
+
+@kernel
+def _score(found: float, distance: float) -> float:
+    """Evidence / threshold; below 1 it also says how far a value is from its season, which alone is never enough."""
+    if found < 1.0:
+        found += (1.0 - found) * _GRADED * distance
+    return np.float64(min(MAX_SCORE, found))
+
+
+@kernel
+def judge(
+    rows: npt.NDArray[np.int64],
+    x: F64,
+    limit: float,
+    tail: F32,
+    extreme: F32,
+    centre: F64,
+    weight: F64,
+    start: F64,
+    lower: F64,
+    upper: F64,
+    score: F64,
+    band_lower: F64,
+    band_upper: F64,
+) -> None:
+    """Score of x[i] for row rows[i] against the open column, clamped at 100; and its band.
+
+    Shapes: x (len(rows),) centred; score, band_lower, band_upper (N,) are written at the rows. NaN in, or no verdict:
+    NaN out. Where the acceptable values form no interval, the edge on x's side is moved so that it agrees with the
+    score: score > 1 exactly outside the band. Only a row without any acceptable start keeps edges that may disagree.
+    """
+    for i in range(len(rows)):
+        r = rows[i]
+        band_lower[r], band_upper[r] = lower[r], upper[r]
+        if math.isnan(lower[r]) or math.isnan(x[i]):
+            score[r] = np.nan
+            continue
+        sample = np.float64(np.float32(x[i]))  # as the window stores it: its equals there must be its equals
+        found = evidence(sample, centre[r], weight[r], tail[r], extreme[r])
+        score[r] = _score(found / limit, _distance(sample, centre[r], weight[r]) / _SEASON_EVIDENCE)
+        if math.isnan(start[r]):
+            continue
+        if found <= limit:
+            band_lower[r], band_upper[r] = min(lower[r], sample, x[i]), max(upper[r], sample, x[i])
+        elif start[r] < x[i] <= upper[r]:
+            band_upper[r] = _close_in(start[r], min(sample, x[i]), limit, centre[r], weight[r], tail[r], extreme[r])
+        elif lower[r] <= x[i] < start[r]:
+            band_lower[r] = _close_in(start[r], max(sample, x[i]), limit, centre[r], weight[r], tail[r], extreme[r])
+
+
+@kernel
+def absorb(
+    rows: npt.NDArray[np.int64],
+    column: int,
+    ring: F32,
+    extreme: F32,
+    future: F32,
+    origin: npt.NDArray[np.int64],
+    holt: F64,
+    centre: F64,
+) -> None:
+    """Take the now final `column` into the running parts of the fit: the extremes and the Holt-Winters level.
+
+    The centres must be those of `column` (`open_column` was called for it). A gap moves the level by the trend only.
+    """
+    size = ring.shape[1]
+    for r in rows:
+        x = np.float64(ring[r, column % size])
+        place = column - origin[r] - 1 + RECENT
+        if place < RECENT or place >= future.shape[2]:
+            continue
+        ahead = holt[r, 0] + holt[r, 1]
+        if math.isnan(x):
+            holt[r, 0] = ahead
+            continue
+        for k, view in enumerate(NOVELTIES):
+            residual = _residual(view, x, centre[r])
+            if residual > extreme[r, k, HIGHEST]:
+                extreme[r, k, HIGHEST] = residual
+            if residual < extreme[r, k, LOWEST]:
+                extreme[r, k, LOWEST] = residual
+        level = ALPHA * (x - future[r, F_HW, place]) + (1 - ALPHA) * ahead
+        holt[r, 1] = BETA * (level - holt[r, 0]) + (1 - BETA) * holt[r, 1]
+        holt[r, 0] = level
