@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench setup system clean
+.PHONY: demo test lint bench bench-quality setup system clean
 
 demo: $(STAMP) system
 	@$(BIN)/anomaly-exporter demo
@@ -20,6 +20,12 @@ lint: $(STAMP)
 
 bench: $(STAMP) system
 	$(BIN)/python -m bench
+
+# Labelled data, a folder per set: BENCHMARKS.md says where to get it.
+DATA ?= ../shared/data
+
+bench-quality: $(STAMP)
+	$(BIN)/python -m bench.quality --data $(DATA) --write BENCHMARKS.md
 
 setup: $(STAMP) system
 

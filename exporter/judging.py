@@ -64,7 +64,8 @@ class Judging:
         self._column: int | None = None
         served = horizon(query.step_s)
         self.models: dict[str, ModelRows] = {
-            choice.name: model_rows(choice, query.step_s, served, query.sensitivity) for choice in query.models
+            choice.name: model_rows(choice, query.step_s, served, query.sensitivity, query.interval_s)
+            for choice in query.models
         }
         self.signals: dict[str, SignalRows] = {
             name: signal_rows(name, query.step_s, served, query.sensitivity, watch(query)) for name in query.signals

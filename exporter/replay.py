@@ -9,7 +9,7 @@ once against what came before it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from exporter.models.floors import Summary, summarise
 from exporter.models.robust_band import LEAST_SAMPLES
 from exporter.models.rows import ModelRows, model_rows
 from exporter.verdict import Bands, apply_policy
-from exporter.window import suitable_offset
+from exporter.window import as_cells, suitable_offset
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -41,24 +41,31 @@ class History:
 
 
 class Replay:
-    """Replays series of one query; keeps room for the models between calls, no state."""
+    """Replays series of one query; keeps room for the models between calls, no state.
 
-    def __init__(self, query: Query) -> None:
+    `fit_every_s`: live it is an hour; less shows what is lost by that.
+    """
+
+    def __init__(self, query: Query, fit_every_s: int = FIT_EVERY_S) -> None:
         self._query = query
         self._columns = query.window_s // query.step_s
-        self._cycles = max(1, FIT_EVERY_S // query.interval_s)
+        self._cycles = max(1, fit_every_s // query.interval_s)
         self._ahead = horizon(query.step_s)
         self._block = max(1, _BLOCK_CELLS // self._columns)
         self._models: dict[str, ModelRows] = {}
         for choice in query.models:
-            model = model_rows(choice, query.step_s, self._ahead, query.sensitivity)
+            model = model_rows(choice, query.step_s, self._ahead, query.sensitivity, query.interval_s)
             model.grow(self._block)
             self._models[choice.name] = model
 
     def run(self, history: History) -> dict[str, Bands]:
         """Verdicts of each model at each cycle (cycles,); NaN where there was no new sample or no verdict."""
         cycles = len(history.value)
+        value = np.where(np.isfinite(history.value), history.value, np.nan)  # no samples at all, as live
+        history = replace(history, value=value)
         found = {name: Bands(*(np.full(cycles, np.nan) for _ in range(4))) for name in self._models}
+        if cycles == 0:
+            return found
         first_column, columns = self._to_columns(history)
         for due in self._blocks(history):
             end = self._column_of(due) - 1
@@ -115,11 +122,11 @@ class Replay:
     def _centre(self, cells: F64) -> tuple[F64, F32, Summary]:
         """Offsets, centred cells and summaries of the windows."""
         offset = np.zeros(len(cells))
-        ring = cells.astype(np.float32)
+        ring = as_cells(cells, offset[:, None])
         summary = summarise(np.sort(ring[:, : self._columns], axis=1), offset)
         offset = suitable_offset(summary.median, summary.low, summary.high)
         if offset.any():
-            ring = (cells - offset[:, None]).astype(np.float32)
+            ring = as_cells(cells, offset[:, None])
             summary = summarise(np.sort(ring[:, : self._columns], axis=1), offset)
         return offset, ring, summary
 

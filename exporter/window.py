@@ -43,6 +43,13 @@ def _cell(value: float, offset: float) -> float:
     return centred if abs(centred) <= _LARGEST else np.nan
 
 
+def as_cells(value: F64, offset: F64) -> F32:
+    """Values as the window holds them: centred, float32, NaN where differences would overflow float32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        centred = value - offset
+    return np.where(np.abs(centred) <= _LARGEST, centred, np.nan).astype(np.float32)
+
+
 @kernel
 def _write_grid(
     rows: I64, first: I64, time_ms: I64, value: F64, step_ms: int, head: int, ring: F32, offset: F64, counts: I64

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bench.quality.corpus import CorpusError, Set, find_sets, read_set
 from bench.quality.measures import measure
-from bench.quality.replaying import DETECTORS, score_set
-from bench.quality.report import Measured, nab_table, table, text, write_json, write_markdown
+from bench.quality.replaying import ALL, DETECTORS, score_set
+from bench.quality.report import Measured, tables, text, write_json, write_markdown
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,9 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         for folder in find_sets(flags.data, tuple(flags.sets)):
             corpus = read_set(folder, whole=flags.whole)
             found = _measure_set(corpus, flags.models, flags.workers)
-            print(f"\n{corpus.name}: {len(corpus.series)} series\n{text(table(found))}", flush=True)
-            if corpus.nab:
-                print(f"\nNAB's own score, published results below\n{text(nab_table(found))}", flush=True)
+            for title, rows in tables(corpus.name, found):
+                print(f"\n{title}\n{text(rows)}", flush=True)
             results += found
     except CorpusError as error:
         print(error, file=sys.stderr)
@@ -65,8 +64,8 @@ def _flags() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with a folder per set, or one set, or NAB's")
     parser.add_argument("--sets", nargs="+", default=[], help="only these sets")
-    parser.add_argument("--models", nargs="+", default=list(DETECTORS), choices=list(DETECTORS), metavar="MODEL",
-                        help="only these detectors, of: " + ", ".join(DETECTORS))  # fmt: skip
+    parser.add_argument("--models", nargs="+", default=list(DETECTORS), choices=list(ALL), metavar="MODEL",
+                        help="only these detectors, of: " + ", ".join(ALL))  # fmt: skip
     parser.add_argument("--out", type=Path, help="write all measures to this JSON file")
     parser.add_argument("--write", type=Path, help="put the tables into this Markdown file, between its marks")
     parser.add_argument("--whole", action="store_true", help="measure series without a test part as a whole, "

@@ -12,6 +12,7 @@ import numpy as np
 from bench.quality.baselines import BASELINES
 from bench.quality.corpus import F64, Grid, Labelled, Set, on_grid
 from exporter.config.schema import Query
+from exporter.judging import FIT_EVERY_S
 from exporter.models.settings import ModelSettings, RobustBandSettings, ShesdSettings
 from exporter.replay import History, Replay
 
@@ -20,13 +21,15 @@ Detector = Callable[[Labelled, Grid], F64]
 DEFAULT_STEP_S = Query("default", "default").step_s
 
 
-def _replayed(settings: ModelSettings, step_s: int | None, series: Labelled, grid: Grid) -> F64:
+def _replayed(
+    settings: ModelSettings, step_s: int | None, series: Labelled, grid: Grid, fit_every_s: int = FIT_EVERY_S
+) -> F64:
     """Score per column of a model with default settings. `step_s`: None for the samples' own spacing; where it is
     longer than that, every sample is judged within its open column, as the exporter does with its default config."""
     step_s = max(step_s or grid.step_s, grid.step_s)
     query = Query("bench", "bench", models=(settings,), interval_s=grid.step_s, step_s=step_s)
     history = History(grid.value, grid.first_column, crc32(series.name.encode()))
-    return Replay(query).run(history)[settings.name].score
+    return Replay(query, fit_every_s).run(history)[settings.name].score
 
 
 def _baseline(detector: Callable[[Grid], F64], series: Labelled, grid: Grid) -> F64:
@@ -40,7 +43,13 @@ OURS: dict[str, Detector] = {
 }
 """`robust_band_5m` is the default config: columns of 5 minutes, however often a series is sampled and judged."""
 
+SLOW: dict[str, Detector] = {
+    "robust_band_every_sample": partial(_replayed, RobustBandSettings(), None, fit_every_s=1),
+}
+"""Only on demand: fitted anew for every sample, to see what hourly fits cost in quality."""
+
 DETECTORS: dict[str, Detector] = OURS | {name: partial(_baseline, detector) for name, detector in BASELINES.items()}
+ALL = DETECTORS | SLOW
 
 
 def score_set(corpus: Set, names: list[str], workers: int) -> Iterator[tuple[int, dict[str, F64]]]:
@@ -54,4 +63,4 @@ def score_set(corpus: Set, names: list[str], workers: int) -> Iterator[tuple[int
 
 def _score_series(series: Labelled, names: list[str]) -> dict[str, F64]:
     grid = on_grid(series)
-    return {name: grid.per_row(DETECTORS[name](series, grid)) for name in names}
+    return {name: grid.per_row(ALL[name](series, grid)) for name in names}

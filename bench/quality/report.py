@@ -11,6 +11,8 @@ from bench.quality.published import KPI_F1, NAB_SCOREBOARD
 
 _BEGIN, _END = "<!-- quality: written by python -m bench.quality -->", "<!-- quality: end -->"
 
+_KPI_SET = "kpi2018"
+
 # Title of a column and the metric in it. NAB's are shown for NAB only, the others for every set.
 _COLUMNS = (
     ("detected", "detected_default"),
@@ -23,9 +25,9 @@ _COLUMNS = (
     ("AP", "average_precision"),
     ("VUS-PR", "vus_pr"),
 )
+_NAB_WAYS = {"onset": "one alert per episode", "row": "every row above the threshold"}
 _NAB_COLUMNS = tuple(
-    (f"{way} {profile} {at}", f"nab_{way}_{profile}_{at}")
-    for way in ("onset", "row")
+    (f"{profile} {at}", f"{profile}_{at}")
     for at in ("default", "optimum")
     for profile in ("standard", "lowfp", "lowfn")
 )
@@ -62,13 +64,21 @@ def table(results: list[Measured]) -> list[list[str]]:
     return [head, *([one.model, *(_cell(one, metric) for _, metric in columns)] for one in results)]
 
 
-def nab_table(results: list[Measured]) -> list[list[str]]:
-    """NAB's own scores, with its published scoreboard below ours (detections per row, at the optimum)."""
-    columns = _shown(results, _NAB_COLUMNS)
-    if not columns:
-        return []
-    rows = [["", *(title for title, _ in columns)]]
-    rows += [[one.model, *(_cell(one, metric, digits=1) for _, metric in columns)] for one in results]
+def nab_tables(results: list[Measured]) -> list[tuple[str, list[list[str]]]]:
+    """NAB's own scores, titles and tables; none for a set that is not NAB's. The published scoreboard, of detections
+    per row at the optimum, stands below ours of the same kind."""
+    found = []
+    for way, meaning in _NAB_WAYS.items():
+        columns = _shown(results, tuple((title, f"nab_{way}_{name}") for title, name in _NAB_COLUMNS))
+        rows = [[one.model, *(_cell(one, metric, digits=1) for _, metric in columns)] for one in results]
+        rows += _published(columns) if way == "row" else []
+        if columns:
+            found.append((f"NAB score, {meaning}", [["", *(title for title, _ in columns)], *rows]))
+    return found
+
+
+def _published(columns: list[tuple[str, str]]) -> list[list[str]]:
+    rows = []
     for line in NAB_SCOREBOARD:
         known = {f"nab_row_{name}_optimum": getattr(line, name) for name in ("standard", "lowfp", "lowfn")}
         cells = (f"{known[metric]:.1f}" if metric in known else "" for _, metric in columns)
@@ -77,8 +87,8 @@ def nab_table(results: list[Measured]) -> list[list[str]]:
 
 
 def kpi_table() -> list[list[str]]:
-    """Published F1 on the KPI data of 2018."""
-    return [["", "F1"], *([f"{line.detector} ({line.paper})", f"{line.f1:.3f}"] for line in KPI_F1)]
+    """Published F1 on all 29 series of the KPI data of 2018."""
+    return [["published", "F1"], *([f"{line.detector} ({line.paper})", f"{line.f1:.3f}"] for line in KPI_F1)]
 
 
 def text(rows: list[list[str]]) -> str:
@@ -96,6 +106,12 @@ def markdown(rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "| --- |" + " ---: |" * (len(rows[0]) - 1), *lines[1:]])
 
 
+def tables(name: str, results: list[Measured]) -> list[tuple[str, list[list[str]]]]:
+    """All tables of one set with their titles, published results included."""
+    published = [("published F1, delay 7", kpi_table())] if name == _KPI_SET else []
+    return [(name, table(results)), *nab_tables(results), *published]
+
+
 def by_set(results: list[Measured]) -> dict[str, list[Measured]]:
     """Results of each set, in the order in which they came."""
     found: dict[str, list[Measured]] = {}
@@ -108,9 +124,8 @@ def write_markdown(path: Path, results: list[Measured], remark: str) -> None:
     """Put the tables between the two marks of a Markdown file; what stands around them is left alone."""
     parts = [remark]
     for name, measured in by_set(results).items():
-        parts += [f"### {name}", markdown(table(measured))]
-        nab = nab_table(measured)
-        parts += [markdown(nab)] if nab else []
+        for title, rows in tables(name, measured):
+            parts += [f"### {title}" if title == name else f"{name}: {title}", markdown(rows)]
     before, rest = path.read_text("utf-8").split(_BEGIN)
     after = rest.split(_END)[1]
     path.write_text("\n\n".join([before + _BEGIN, *parts, _END + after]), "utf-8")

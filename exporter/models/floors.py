@@ -19,6 +19,7 @@ _SHARE_OF_LEVEL = 0.001
 _SHARE_OF_FULL_RANGE = 0.05
 _SMALLEST = 1e-9
 _REPEATED = 3  # a value seen so often is one that the series takes by its nature, not an outlier
+_MADE_OF_REPEATED = 0.9  # share of such values from which on a series is one of counts or rounded readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,13 @@ class Summary:
 @kernel
 def _grain_floor(row: F32, count: int) -> float:
     """Half the smallest distance between neighbouring values that are taken again and again, at most a quarter of the
-    range of all such values; 0 for a series without them.
+    range of all such values; 0 unless at least 90 % of the samples are such values.
 
-    Counts and rounded readings move in grains: one grain up or down is no news, however rarely it happens.
+    Counts and rounded readings move in grains: one grain up or down is no news, however rarely it happens. A gauge that
+    is now and then at its stop is not made of grains.
     """
     grain, first, last = np.inf, np.nan, np.nan
-    start = 0
+    start, repeated = 0, 0
     for i in range(1, count + 1):
         if i < count and row[i] == row[start]:
             continue
@@ -53,8 +55,9 @@ def _grain_floor(row: F32, count: int) -> float:
             else:
                 grain = min(grain, value - last)
             last = value
+            repeated += i - start
         start = i
-    if np.isinf(grain):
+    if np.isinf(grain) or repeated < _MADE_OF_REPEATED * count:
         return 0.0
     return np.float64(min(0.5 * grain, 0.25 * (last - first)))
 
@@ -88,7 +91,8 @@ def summarise(ordered: F32, offset: F64) -> Summary:
 
     Shapes: `ordered` (B, n) float32, each row ascending with its gaps (NaN) last; `offset` (B,) added to get true
     values. Floor: max(0.005 (q99 - q01), 0.001 median|x|, 1e-9), and 0.05 (max - min) where q99 equals q01; and half
-    the smallest distance of values that occur at least 3 times, but not more than a quarter of the range of these.
+    the smallest distance of values that occur at least 3 times, but not more than a quarter of the range of these, in a
+    series of which they are at least 90 %.
     A row without samples is NaN everywhere with `valid` 0.
     """
     valid = np.zeros(len(ordered), np.int32)

@@ -71,8 +71,8 @@ _NOVEL, _NOVEL_DAY, _SETTLED = range(3)
 
 
 def threshold(step_s: int) -> float:
-    """Evidence at the edge of the band: 4.0 at 60 s, 4.3 at 300 s, 3.3 at 3600 s, linear in log(step) between."""
-    return np.float64(np.interp(math.log(step_s), np.log([60.0, 300.0, 3600.0]), [4.0, 4.3, 3.3]))
+    """Evidence at the edge of the band: 3.95 at 60 s, 4.4 at 300 s, 3.3 at 3600 s, linear in log(step) between."""
+    return np.float64(np.interp(math.log(step_s), np.log([60.0, 300.0, 3600.0]), [3.95, 4.4, 3.3]))
 
 
 @dataclass(slots=True)
@@ -152,8 +152,18 @@ def _novelty(r: float, extreme: F32) -> float:
 
 @kernel
 def evidence(x: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
-    """Evidence against x being normal: weighted tail evidence, distance from the season, and weighted novelty."""
-    return _tails(x, centre, weight, tail) + _distance(x, centre, weight) + _record(x, centre, weight, extreme)
+    """Evidence against x being normal: weighted tail evidence, weighted novelty, and distance from the season."""
+    rest = _tails(x, centre, weight, tail) + _record(x, centre, weight, extreme)
+    return np.float64(rest + _distance(x, centre, weight))
+
+
+@kernel
+def _normal(x: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> bool:
+    """Whether the evidence is at most `limit`; the distance, which costs an exponential, only where it decides."""
+    rest = _tails(x, centre, weight, tail) + _record(x, centre, weight, extreme)
+    if rest > limit:
+        return False
+    return bool(rest < limit - 1.001 * _SEASON_EVIDENCE or rest + _distance(x, centre, weight) <= limit)
 
 
 @kernel
@@ -162,7 +172,7 @@ def _tails(x: float, centre: F64, weight: F64, tail: F32) -> float:
     total = 0.0
     for place, view in enumerate(TAILS):
         if view == HW and weight[_SETTLED] == 0.0:
-            continue  # on the first day its season is made of the very samples it is subtracted from
+            continue  # at first its season is made of the very samples it is subtracted from
         total += _TAIL_WEIGHTS[place] * _tail_evidence(_residual(view, x, centre), tail[place])
     return np.float64(min(_MAX_TAIL_EVIDENCE, total))
 
@@ -330,7 +340,7 @@ def open_column(
 def _start(centred: float, median: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
     """A value that is certainly normal, from which the edges are searched; NaN when none of the candidates is."""
     for candidate in (centred, median, centre[F3]):
-        if not math.isnan(candidate) and evidence(candidate, centre, weight, tail, extreme) <= limit:
+        if not math.isnan(candidate) and _normal(candidate, limit, centre, weight, tail, extreme):
             return candidate
     return np.nan
 
@@ -344,7 +354,7 @@ def _edge(start: float, stride: float, limit: float, centre: F64, weight: F64, t
     """
     inside, outside = start, start + stride
     doublings = 0
-    while evidence(outside, centre, weight, tail, extreme) <= limit:
+    while _normal(outside, limit, centre, weight, tail, extreme):
         inside = outside
         stride *= 2.0
         outside = start + stride
@@ -359,7 +369,7 @@ def _close_in(inside: float, outside: float, limit: float, centre: F64, weight: 
     """Bisect between an acceptable and an unacceptable value; returns the acceptable end."""
     for _ in range(_BISECTIONS):
         middle = 0.5 * (inside + outside)
-        if evidence(middle, centre, weight, tail, extreme) <= limit:
+        if _normal(middle, limit, centre, weight, tail, extreme):
             inside = middle
         else:
             outside = middle

@@ -63,10 +63,10 @@ UPPER, UPPER_JUMP, UPPER_SCALE, UPPER_GATE, LOWER, LOWER_JUMP, LOWER_SCALE, LOWE
 HIGHEST, LOWEST, HIGH_UNIT, LOW_UNIT = range(4)
 
 
-def novelty_weight(step_s: int) -> float:
-    """What a record is worth: 8 at 60 s, 20 from 300 s on, linear in log(step) between. Short steps have more chances
-    of a record in the same time."""
-    return np.float64(np.interp(math.log(step_s), np.log([60.0, 300.0]), [8.0, 20.0]))
+def novelty_weight(interval_s: int) -> float:
+    """What a record is worth: 7 where a series is judged every 60 s, 20 from 300 s on, linear in log(interval) between.
+    Short intervals have more chances of a record in the same time."""
+    return np.float64(np.interp(math.log(interval_s), np.log([60.0, 300.0]), [7.0, 20.0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,16 @@ class Shape:
     novelty: float
 
     @staticmethod
-    def of(step_s: int, horizon: int) -> Shape:
-        """The shape of a window with this step, whose fits serve `horizon` columns."""
-        return Shape(86_400 // step_s, horizon, season_reach(step_s), scale_reach(step_s), novelty_weight(step_s))
+    def of(step_s: int, horizon: int, interval_s: int | None = None) -> Shape:
+        """The shape of a window with this step, judged every `interval_s` (default: once a column), whose fits serve
+        `horizon` columns."""
+        weight = novelty_weight(interval_s or step_s)
+        return Shape(86_400 // step_s, horizon, season_reach(step_s), scale_reach(step_s), weight)
 
 
 @dataclass(slots=True)
 class Fitted:
-    """The fit of each row. Arrays by row: `column` the last column the fit has seen (absorbed columns included).
+    """The fit of each row. Arrays by row.
 
     tail (N, 5, 8) and extreme (N, 5, 4) per view, future (N, 5, RECENT + horizon) from column `origin` - RECENT + 1 on
     (`origin` = the fit's own last column), level and trend of Holt-Winters, first column with a sample, and the

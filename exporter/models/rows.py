@@ -98,8 +98,8 @@ class RobustBandRows:
 
     name = RobustBandSettings.name
 
-    def __init__(self, step_s: int, horizon: int, sensitivity: float) -> None:
-        self._shape = robust_band.Shape.of(step_s, horizon)
+    def __init__(self, step_s: int, horizon: int, sensitivity: float, interval_s: int | None = None) -> None:
+        self._shape = robust_band.Shape.of(step_s, horizon, interval_s)
         self._limit = judgement.threshold(step_s) * sensitivity
         self._fitted = robust_band.Fitted.empty(0, horizon)
         self._context = judgement.Context.empty(0)
@@ -204,11 +204,14 @@ class ShesdRows:
         """Nothing: this model only knows its fit."""
 
 
-def model_rows(settings: ModelSettings, step_s: int, horizon: int, sensitivity: float) -> ModelRows:
-    """The rows' fits for one configured model. `horizon`: columns after its last one that a fit must serve."""
+def model_rows(
+    settings: ModelSettings, step_s: int, horizon: int, sensitivity: float, interval_s: int | None = None
+) -> ModelRows:
+    """The rows' fits for one configured model. `horizon`: columns after its last one that a fit must serve;
+    `interval_s`: how often a series is judged, once a column unless said otherwise."""
     match settings:
         case RobustBandSettings():
-            return RobustBandRows(step_s, horizon, sensitivity)
+            return RobustBandRows(step_s, horizon, sensitivity, interval_s)
         case ShesdSettings():
             return ShesdRows(settings, step_s, horizon, sensitivity)
 

@@ -80,8 +80,7 @@ def fill_views(
     from RECENT columns before the end on, then (from place RECENT on) the Holt-Winters season, the scale ratios of
     day_f12 and hw, and the window's median at the phase; state (B, 2): Holt-Winters level and trend; spread (B,): the
     median distance of the window from its medians by phase. `reach` and `wide` are the numbers of columns on either
-    side that share a season and a scale. Rows whose median is NaN have no samples: their views are NaN, future, state
-    and spread are left alone.
+    side that share a season and a scale. Rows whose median is NaN have no samples: all of it is NaN there.
     """
     rows, n = values.shape
     horizon = future.shape[2] - RECENT

@@ -271,11 +271,12 @@ def test_a_view_without_a_tail_leaves_the_weights_of_the_others_alone(missing: i
 def test_beyond_its_gate_a_tail_counts_in_full(gate: float) -> None:
     tail = np.zeros(8, np.float32)
     tail[[rb.UPPER, rb.UPPER_JUMP, rb.UPPER_SCALE, rb.UPPER_GATE]] = 2.0, 1.4, 3.0, gate
-    tail[[rb.LOWER, rb.LOWER_JUMP, rb.LOWER_SCALE, rb.LOWER_GATE]] = -2.0, 1.4, 3.0, -gate
+    tail[[rb.LOWER, rb.LOWER_JUMP, rb.LOWER_SCALE, rb.LOWER_GATE]] = -2.0, 2.3, 5.0, -gate
     for r in (gate, -gate, 0.5 * gate, 0.0):
         assert judgement._tail_evidence(r, tail) == 0.0
-    for r in (1.001 * gate, -1.001 * gate):
-        assert judgement._tail_evidence(r, tail) == pytest.approx(1.4 + (abs(r) - 2) / 3, rel=1e-6)
+    r = 1.001 * gate
+    assert judgement._tail_evidence(r, tail) == pytest.approx(1.4 + (r - 2) / 3, rel=1e-6)
+    assert judgement._tail_evidence(-r, tail) == pytest.approx(2.3 + (r - 2) / 5, rel=1e-6)
     assert judgement._tail_evidence(1e9, tail) == judgement._tail_evidence(-1e9, tail) == naive.MOST_OF_A_VIEW
 
 

@@ -31,10 +31,12 @@ def fit_one(values: np.ndarray, offset: float, end_column: int, step_s: int, hor
 # --- what depends on the step -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step_s", [1, 15, 60, 61, 120, 299, 300, 301, 900, 3600, 86_400])
-def test_what_a_record_is_worth(step_s: int) -> None:
-    assert rb.novelty_weight(step_s) == pytest.approx(naive.novelty_weight(step_s), rel=1e-12)
-    assert rb.Shape.of(step_s, 3).novelty == rb.novelty_weight(step_s)
+@pytest.mark.parametrize("interval_s", [1, 15, 60, 61, 120, 299, 300, 301, 900, 3600, 86_400])
+def test_what_a_record_is_worth_by_interval(interval_s: int) -> None:
+    wanted = pytest.approx(naive.novelty_weight(interval_s), rel=1e-12)
+    assert rb.novelty_weight(interval_s) == wanted
+    assert rb.Shape.of(3600, 3, interval_s).novelty == wanted
+    assert rb.Shape.of(interval_s, 3).novelty == wanted  # judged once a column
 
 
 def test_the_shape_of_a_window() -> None:
@@ -233,8 +235,8 @@ def check_tail(twin: naive.Twin, name: str, found: np.ndarray) -> None:
         assert np.isnan(found).all(), name
         return
     jumps = [tail.upper_jump, tail.lower_jump]
-    # Residuals that are nothing but roundings may be equal for the one and not for the other.
-    if tail.upper == tail.lower or tail.upper - tail.lower > 4 * twin.slack(name, tail.upper):
+    # Residuals of a forecast that are nothing but roundings may be equal for the one and not for the other.
+    if name != "hw" or tail.upper - tail.lower > 4 * twin.slack(name, tail.upper):
         assert found[[rb.UPPER_JUMP, rb.LOWER_JUMP]] == pytest.approx(jumps, rel=1e-6), name
     above = ((rb.UPPER, tail.upper), (rb.UPPER_GATE, tail.upper_gate))
     below = ((rb.LOWER, tail.lower), (rb.LOWER_GATE, tail.lower_gate))

@@ -21,8 +21,8 @@ from tests.naive.order import median, quantile, valid
 
 TAIL_WEIGHTS = {"x": 0.1, "f3": 0.4, "xm6": 0.3, "day_f12": 0.1, "hw": 0.1}
 NOVELTY_SHARES = {"x": 1.0, "f3": 0.5, "f48": 1.0, "day": 1.0, "xm6": 0.5}
-THRESHOLDS = ((60, 4.0), (300, 4.3), (3600, 3.3))  # evidence at the edge of the band, by step in seconds
-NOVELTY_WEIGHTS = ((60, 8.0), (300, 20.0))  # what a record is worth, by step
+THRESHOLDS = ((60, 3.95), (300, 4.4), (3600, 3.3))  # evidence at the edge of the band, by step in seconds
+NOVELTY_WEIGHTS = ((60, 7.0), (300, 20.0))  # what a record is worth, by interval: how often a series is judged
 MOST_OF_A_VIEW, MOST_OF_TAILS, MOST_SCORE = 12.0, 8.0, 100.0
 LEAST_SAMPLES, LEAST_TAIL = 24, 8
 FULL_HISTORY_DAYS = 7.0  # of history, from which on a record counts in full
@@ -45,31 +45,34 @@ def floor_of(true_values: Sequence[float]) -> float:
 
 
 def grain_of(values: Sequence[float]) -> float:
-    """Of the values that occur at least 3 times: half their smallest distance, at most a quarter of their range."""
-    often = sorted(value for value, times in Counter(values).items() if times >= 3)
-    if len(often) < 2:
+    """Of the values that occur at least 3 times: half their smallest distance, at most a quarter of their range.
+
+    0 where fewer than 90 % of the samples are such values."""
+    counts = Counter(values)
+    often = sorted(value for value, times in counts.items() if times >= 3)
+    if len(often) < 2 or sum(counts[value] for value in often) < 0.9 * len(values):
         return 0.0
     return min(0.5 * min(right - left for left, right in pairwise(often)), 0.25 * (often[-1] - often[0]))
 
 
-def by_step(step_s: int, points: Sequence[tuple[int, float]]) -> float:
-    """Linear in log(step) between the points (step, value), level beyond them."""
-    if step_s <= points[0][0]:
+def by_seconds(seconds: int, points: Sequence[tuple[int, float]]) -> float:
+    """Linear in log(seconds) between the points (seconds, value), level beyond them."""
+    if seconds <= points[0][0]:
         return points[0][1]
     for (left, first), (right, second) in pairwise(points):
-        if step_s <= right:
-            return first + (second - first) * math.log(step_s / left) / math.log(right / left)
+        if seconds <= right:
+            return first + (second - first) * math.log(seconds / left) / math.log(right / left)
     return points[-1][1]
 
 
 def threshold(step_s: int) -> float:
     """T: the evidence that is a score of 1."""
-    return by_step(step_s, THRESHOLDS)
+    return by_seconds(step_s, THRESHOLDS)
 
 
-def novelty_weight(step_s: int) -> float:
+def novelty_weight(interval_s: int) -> float:
     """K: what a record is worth with a full history."""
-    return by_step(step_s, NOVELTY_WEIGHTS)
+    return by_seconds(interval_s, NOVELTY_WEIGHTS)
 
 
 def season_at(x: Sequence[float], t: int, period: int, step_s: int) -> float:
