@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from zlib import crc32
 
@@ -56,9 +56,9 @@ def score_set(corpus: Set, names: list[str], workers: int) -> Iterator[tuple[int
     """Scores per row of each detector, series by series as they get done: (number of the series, by detector)."""
     order = np.argsort([-len(one.time_s) for one in corpus.series], kind="stable")  # the longest first
     with ProcessPoolExecutor(workers) as pool:
-        waiting = [(number, pool.submit(_score_series, corpus.series[number], names)) for number in order.tolist()]
-        for number, done in waiting:
-            yield number, done.result()
+        waiting = {pool.submit(_score_series, corpus.series[number], names): number for number in order.tolist()}
+        for done in as_completed(waiting):
+            yield waiting[done], done.result()
 
 
 def _score_series(series: Labelled, names: list[str]) -> dict[str, F64]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-
-Measured = Callable[[str, float], float]
+from judged_rows import Measured
 
 _PREFIX = "rate: "
 

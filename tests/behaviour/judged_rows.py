@@ -1,11 +1,12 @@
 """Runs series through the product's own path, window and judging, and says what was told of each sample.
 
-The history is read at once, as at a start; the last columns are met one by one, with fits, absorbing and states as live.
+The history is read at once, as at a start; the last columns are met one by one, with fits and states as live.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from exporter.window import Window
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
+Measured = Callable[[str, float], float]  # the fixture: notes a number under a name and hands it back
 
 _FIRST_S = 19_700 * DAY_S  # time of the first judged sample: a midnight
 
@@ -28,18 +30,19 @@ class Told:
     """Scores of the judged columns (R, judged): NaN where nothing was said. `lower`, `upper`: the band of
     `robust_band`. `refused`: samples that were no numbers."""
 
+    refused: int
     band: F64
     shesd: F64
     shift: F64
     stale: F64
     lower: F64
     upper: F64
-    refused: int
 
-    def part(self, rows: slice) -> Told:
-        """What was told of some of the rows."""
+    def groups(self, count: int) -> tuple[Told, ...]:
+        """What was told of each of so many equal groups of rows that were judged together."""
         scores = (self.band, self.shesd, self.shift, self.stale, self.lower, self.upper)
-        return Told(*(one[rows] for one in scores), self.refused)
+        each = zip(*(np.split(one, count) for one in scores), strict=True)
+        return tuple(Told(self.refused, *group) for group in each)
 
 
 class _Hashes(SeriesTable):
@@ -76,7 +79,7 @@ def judge(values: F64, judged: int, *, step_s: int = 300, days: int = 14, nan_is
         judging.update(time_s, np.full(len(rows), math.inf))
         fresh = np.intersect1d(rows[judging.judged_ms == time_s * 1000], judging.current)
         scores[:, fresh, k] = _latest(judging)[:, fresh]
-    return Told(*scores, refused)
+    return Told(refused, *scores)
 
 
 def _fill(window: Window, known: F64, first_column: int) -> None:
@@ -120,6 +123,11 @@ def per_week(scores: F64, step_s: int = 300) -> float:
     for back in range(1, hour + 1):
         before[:, back:] |= on[:, :-back]
     return float((on & ~before).sum() / (np.isfinite(scores).sum() * step_s / (7 * DAY_S)))
+
+
+def share_above(scores: F64) -> float:
+    """Share of the scores that are above 1."""
+    return float((scores > 1).mean())
 
 
 def samples_above(scores: F64, start: int, length: int) -> float:

@@ -17,12 +17,12 @@ LEVEL = 100.0
 AMPLITUDE = 10.0  # of the daily rhythm, in standard deviations of the noise, which are 1
 DAY = 288  # columns
 HISTORY = 14 * DAY
-_DAY_S = 86_400
+HOUR = 12
 
 
-def drawn(draw: Callable[[np.random.Generator], F64], stream: int = 0) -> F64:
+def drawn(draw: Callable[[np.random.Generator], npt.NDArray[np.generic]], stream: int = 0) -> F64:
     """One draw per seed, stacked; `stream` sets draws of the same seed apart."""
-    return np.stack([draw(np.random.default_rng((seed, stream))) for seed in range(SEEDS)])
+    return np.stack([draw(np.random.default_rng((seed, stream))) for seed in range(SEEDS)]).astype(np.float64)
 
 
 def noise(columns: int, stream: int = 0) -> F64:
@@ -42,16 +42,34 @@ def rhythm(hour: F64) -> F64:
     return AMPLITUDE * (np.sin(turn) + 0.4 * np.sin(2 * turn + 1))
 
 
+def expected(columns: int, step_s: int = 300) -> F64:
+    """The base series without its noise: level 100 and a daily rhythm of amplitude 10."""
+    return LEVEL + rhythm(hour_of_day(columns, step_s))
+
+
 def daily(columns: int, step_s: int = 300) -> F64:
     """The base series: level 100, daily rhythm of amplitude 10, noise 1."""
-    return LEVEL + rhythm(hour_of_day(columns, step_s)) + noise(columns)
+    return expected(columns, step_s) + noise(columns)
 
 
 def once(columns: int, odds: float, stream: int = 2) -> F64:
     """1 with these odds, else 0, sample by sample."""
-    return drawn(lambda rng: (rng.random(columns) < odds).astype(np.float64), stream)
+    return drawn(lambda rng: rng.random(columns) < odds, stream)
 
 
 def counts(columns: int, mean: float | F64, stream: int = 3) -> F64:
     """Poisson counts; `mean` a number or one per column."""
-    return drawn(lambda rng: rng.poisson(np.broadcast_to(mean, columns)).astype(np.float64), stream)
+    return drawn(lambda rng: rng.poisson(np.broadcast_to(mean, columns)), stream)
+
+
+def add_bursts(values: F64, start: int, days: range, height: float, length: int, *, jitter: bool = False) -> None:
+    """Add to each row a burst of `length` columns at column `start` less d days, for d in `days`; with `jitter` up to
+    two columns sooner or later, and a tenth lower or higher."""
+    rows = np.arange(len(values))
+    for day in days:
+        at, size = np.full(len(values), start - day * DAY), np.full(len(values), height)
+        if jitter:
+            at += drawn(lambda rng: rng.integers(-2, 3, 1), 20 + day)[:, 0].astype(np.int64)
+            size *= drawn(lambda rng: rng.uniform(0.9, 1.1, 1), 40 + day)[:, 0]
+        for k in range(length):
+            values[rows, at + k] += size

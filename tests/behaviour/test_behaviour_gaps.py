@@ -1,103 +1,72 @@
-"""x"""
+"""Missing samples, samples that are no numbers, and the first days of a series."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import Measured
-from judged_rows import F64, first_above, found, judge, per_week, samples_above
-from made_rows import DAY, HISTORY, LEVEL, SEEDS, daily, drawn, hour_of_day, noise, once, rhythm
+from judged_rows import Measured, found, judge, per_week, samples_above
+from made_rows import DAY, HISTORY, HOUR, SEEDS, daily, expected, once
 
-HOUR = 12
 AT = HOUR
 
 
-def test_gaps(measured: Measured) -> None:
-    values = daily(HISTORY + DAY)
+def test_30_percent_gaps_are_no_anomalies(measured: Measured) -> None:
+    values = daily(HISTORY + DAY + 1)
     values[once(values.shape[1], 0.3) > 0] = np.nan
-    told = judge(values, DAY)
-    for kind in ("band", "shesd", "shift", "stale"):
-        measured(f"{kind}: a week", per_week(getattr(told, kind)))
-    values = values[:, : HISTORY + 2 * HOUR]
-    values[:, HISTORY + AT] = daily(HISTORY + DAY)[:, HISTORY + AT] + 12
-    told = judge(values, 2 * HOUR)
-    measured("spike", found(told.band, AT))
+    values[:, -1] = expected(values.shape[1])[:, -1] + 12
+    told = judge(values, DAY + 1)
+    assert np.array_equal(np.isnan(told.band), np.isnan(values[:, HISTORY:]))
+    assert measured("score: false alerts a week", per_week(told.band[:, :DAY])) <= 1
+    assert measured("shift: false alerts a week", per_week(told.shift[:, :DAY])) <= 0.3
+    assert measured("stale: false alerts a week", per_week(told.stale[:, :DAY])) <= 0.1
+    assert measured("12 sigma: score at that sample", found(told.band, DAY)) >= 0.97
 
 
-def test_outage(measured: Measured) -> None:
-    values = daily(HISTORY + AT + DAY + 6 * HOUR)
-    values[:, HISTORY + AT : HISTORY + AT + DAY] = np.nan
-    told = judge(values, AT + DAY + 6 * HOUR)
-    for kind in ("band", "shesd", "shift", "stale"):
-        measured(f"{kind}: on return 1 h", found(getattr(told, kind), AT + DAY, HOUR))
-        measured(f"{kind}: on return 6h", found(getattr(told, kind), AT + DAY, 6 * HOUR))
-    measured("judged at once", float(np.isfinite(told.band[:, AT + DAY]).mean()))
-    assert np.isnan(told.band[:, AT : AT + DAY]).all()
+def test_the_return_after_an_outage_of_a_day_is_no_anomaly(measured: Measured) -> None:
+    back = AT + DAY
+    values = daily(HISTORY + back + 3 * HOUR)
+    values[:, HISTORY + AT : HISTORY + back] = np.nan
+    told = judge(values, back + 3 * HOUR)
+    assert np.isnan(told.band[:, AT:back]).all()
+    assert np.isfinite(told.band[:, back:]).all()
+    for name, scores in (("score", told.band), ("shesd", told.shesd), ("shift", told.shift), ("stale", told.stale)):
+        assert measured(f"{name} in the three hours after", found(scores, back, 3 * HOUR)) <= 0.04
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_not_numbers(bad: float, measured: Measured) -> None:
-    values = daily(HISTORY + 4 * HOUR)
+def test_what_is_no_number_is_a_gap(bad: float, measured: Measured) -> None:
+    values = daily(HISTORY + 2 * HOUR)
     where = once(values.shape[1], 0.1) > 0
     gaps = np.where(where, np.nan, values)
     values[where] = bad
-    told, same = judge(values, 4 * HOUR, nan_is_sample=True), judge(gaps, 4 * HOUR)
+    told, as_gaps = judge(values, 2 * HOUR, nan_is_sample=True), judge(gaps, 2 * HOUR)
     assert told.refused == where[:, HISTORY:].sum()
-    for kind in ("band", "shesd", "shift", "stale"):
-        np.testing.assert_array_equal(getattr(told, kind), getattr(same, kind))
-    measured("a", per_week(told.band))
+    for one, other in zip(
+        (told.band, told.shesd, told.shift, told.stale),
+        (as_gaps.band, as_gaps.shesd, as_gaps.shift, as_gaps.stale),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert measured("score, share of the rows in two hours", found(told.band, 0, 2 * HOUR)) <= 0.03
 
 
-def test_cold_start(measured: Measured) -> None:
-    values = daily(2 * DAY + HOUR)
-    told = judge(values, 2 * DAY + HOUR)
-    for part, name in ((slice(0, DAY), "day 1"), (slice(DAY, 2 * DAY), "day 2")):
-        for kind in ("band", "shesd", "shift", "stale"):
-            measured(
-                f"{name} {kind}: alerts",
-                per_week(getattr(told, kind)[:, part]) * np.isfinite(getattr(told, kind)[:, part]).mean() / 7,
-            )
-    for height in (12, 20):
-        for days in (0.25, 0.5, 1, 1.5, 2, 3, 4, 7):
-            columns = int(days * DAY)
-            one = daily(columns + 1)
-            one[:, columns] += height
-            told = judge(np.hstack([np.full((SEEDS, max(0, HISTORY - columns)), np.nan), one])[:, -HISTORY - 1 :], 1)
-            measured(f"{height} sigma after {days} days", found(told.band, 0))
+def test_the_first_two_days_are_quiet(measured: Measured) -> None:
+    told = judge(daily(2 * DAY), 2 * DAY)
+    assert np.isnan(told.band[:, :20]).all()
+    assert np.isfinite(told.band[:, 40:]).all()
+    assert np.isnan(told.shift[:, : 2 * DAY - 1]).all()
+    first, second = told.band[:, :DAY], told.band[:, DAY:]
+    assert measured("score: samples above 1 on the first day", samples_above(first, 0, DAY)) <= 0.2
+    assert measured("score: alerts on the second day", per_week(second) / 7) <= 0.1
+    # weak: on the first day the rhythm itself is an outlier to a model that knows no season yet
+    assert 0.3 <= measured("shesd: alerts on the first day", samples_above(told.shesd, 0, DAY)) <= 60
+    assert measured("shesd: alerts on the second day", per_week(told.shesd[:, DAY:]) / 7) <= 0.6
 
 
-SCALES = [1e-6, 1e-9, 1e-10, 1e-12]
-
-
-def test_scales(measured: Measured) -> None:
-    base = daily(HISTORY + 2 * HOUR)
-    base[:, HISTORY + AT] += 12
-    told = judge(base, 2 * HOUR)
-    measured("1: spike", found(told.band, AT))
-    for scale in SCALES:
-        other = judge(base * scale, 2 * HOUR)
-        measured(f"{scale}: spike", found(other.band, AT))
-        measured(f"{scale}: worst", float(np.abs(other.band - told.band).max()))
-        measured(f"{scale}: verdicts differ", float(((other.band > 1) != (told.band > 1)).sum()))
-        measured(f"{scale}: worst shesd", float(np.abs(other.shesd - told.shesd).max()))
-        measured(f"{scale}: finite", float(np.isfinite(other.band).mean()))
-    big = judge(base * 1e9, 2 * HOUR)
-    measured(f"1e9 scale: worst", float(np.abs(big.band - told.band).max()))
-
-
-def test_offsets(measured: Measured) -> None:
-    base = daily(HISTORY + 2 * HOUR) - LEVEL
-    base[:, HISTORY + AT] += 12
-    zero = judge(base, 2 * HOUR)
-    for level in (100, 1e3, 1e4, 1e6, 1e9):
-        told = judge(base + level, 2 * HOUR)
-        measured(f"{level:g}: spike", found(told.band, AT))
-        measured(f"{level:g}: worst", float(np.abs(told.band - zero.band).max()))
-        measured(f"{level:g}: other verdicts", float(((told.band > 1) != (zero.band > 1)).sum()))
-        measured(f"{level:g}: spike shesd", found(told.shesd, AT))
-    for share in (0.001, 0.005, 0.01, 0.02, 0.05):
-        values = base + 1e9
-        values[:, HISTORY + AT] += share * 1e9
-        told = judge(values, 2 * HOUR)
-        measured(f"1e9: spike of {share} of the level", found(told.band, AT))
-        measured(f"1e9: spike of {share} of the level shesd", found(told.shesd, AT))
+@pytest.mark.parametrize(("days", "height", "least"), [(0.5, 12, 0.35), (0.5, 20, 0.9), (1, 12, 0.9), (2, 12, 0.97)])
+def test_a_spike_is_found_in_a_young_series(days: float, height: float, least: float, measured: Measured) -> None:
+    young = int(days * DAY)
+    values = np.full((SEEDS, HISTORY + 1), np.nan)
+    values[:, -young - 1 :] = daily(young + 1)
+    values[:, -1] = expected(young + 1)[:, -1] + height
+    assert measured("score at that sample", found(judge(values, 1).band, 0)) >= least
