@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from exporter.config.schema import Query
 from exporter.models.floors import Summary, summarise
-from exporter.models.robust_band import LEAST_SAMPLES
 from exporter.models.rows import FittedRows, ModelRows, SignalRows, model_rows, signal_rows
 from exporter.models.shift import Watch
+from exporter.models.tails import LEAST_SAMPLES
 from exporter.series import SeriesTable
 from exporter.verdict import ABSENT, CONSTANT, FREE, GONE, OK, Bands, Facts, apply_policy, states
 from exporter.window import NEVER, Window, suitable_offset
@@ -34,6 +34,11 @@ log = logging.getLogger(__name__)
 def horizon(step_s: int) -> int:
     """Columns after its last one that a fit must serve until the next one."""
     return FIT_EVERY_S // step_s + 2
+
+
+def warming_s(query: Query) -> int:
+    """The history a series of this query needs before its verdicts are shown."""
+    return max(query.min_history_s, LEAST_SAMPLES * query.step_s)
 
 
 def watch(query: Query) -> Watch:
@@ -272,7 +277,7 @@ class Judging:
             facts,
             absent_after_s=absent_after_s[rows],
             absent_for_s=self._query.absent_for_s,
-            warming_s=max(self._query.min_history_s, LEAST_SAMPLES * self._query.step_s),
+            warming_s=warming_s(self._query),
             least_samples=LEAST_SAMPLES,
         )
 

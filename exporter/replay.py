@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.config.schema import Query
-from exporter.judging import FIT_EVERY_S, horizon
+from exporter.judging import FIT_EVERY_S, horizon, warming_s
 from exporter.models.floors import Summary, summarise
-from exporter.models.robust_band import LEAST_SAMPLES
 from exporter.models.rows import ModelRows, model_rows
+from exporter.models.tails import LEAST_SAMPLES
 from exporter.verdict import Bands, apply_policy
 from exporter.window import as_cells, suitable_offset
 
@@ -112,12 +112,9 @@ class Replay:
             at = due + ahead - history.first_cycle
             inside = rows[(at >= 0) & (at < len(history.value))]
             fresh = inside[~np.isnan(history.value[at[inside]])]
-            warm = (column - first) * self._query.step_s >= self._warming_s()
+            warm = (column - first) * self._query.step_s >= warming_s(self._query)
             fresh = fresh[(summary.valid >= LEAST_SAMPLES)[fresh] & warm[fresh]]
             self._judge(fresh, at[fresh], history.value, offset, found)
-
-    def _warming_s(self) -> int:
-        return max(self._query.min_history_s, LEAST_SAMPLES * self._query.step_s)
 
     def _centre(self, cells: F64) -> tuple[F64, F32, Summary]:
         """Offsets, centred cells and summaries of the windows."""

@@ -12,7 +12,7 @@ from support.store import Store
 from exporter import names
 from exporter.config.schema import Query
 from exporter.judging import Judging, horizon
-from exporter.models.robust_band import LEAST_SAMPLES
+from exporter.models.tails import LEAST_SAMPLES
 from exporter.publish.exposition import Page
 from exporter.publish.unit_page import UnitPage, added_labels
 from exporter.replay import History, Replay

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.quality.corpus import Set, usual_step
+from bench.quality.corpus import F64, Set, usual_step
 from bench.quality.scoring.adjusted import adjusted_measures
-from bench.quality.scoring.alerts import DEFAULT_THRESHOLD, F64
+from bench.quality.scoring.alerts import DEFAULT_THRESHOLD
 from bench.quality.scoring.events import Tally, event_measures, per_series, timeline
 from bench.quality.scoring.nab import nab_measures
 from bench.quality.scoring.ranking import ranking_measures

@@ -20,7 +20,6 @@ from exporter.models.order import F32, F64, insert_sorted, middle_of_sorted
 from exporter.models.robust_band import (
     HIGH_UNIT,
     HIGHEST,
-    LEAST_SAMPLES,
     LOW_UNIT,
     LOWER,
     LOWER_GATE,
@@ -34,6 +33,7 @@ from exporter.models.robust_band import (
     UPPER_JUMP,
     UPPER_SCALE,
 )
+from exporter.models.tails import LEAST_SAMPLES, MOST_EVIDENCE
 from exporter.models.views import (
     ALPHA,
     BETA,
@@ -55,7 +55,6 @@ from exporter.models.views import (
 
 MAX_SCORE = 100.0
 _TAIL_WEIGHTS = (0.1, 0.4, 0.3, 0.1, 0.1)  # of TAILS
-_MAX_VIEW_EVIDENCE = 12.0
 _MAX_TAIL_EVIDENCE = 8.0
 _FULL_HISTORY_DAYS = 7.0
 _SEASON_EVIDENCE = 1.0  # most that the distance from the season alone is worth
@@ -134,9 +133,9 @@ def _residual(view: int, x: float, centre: F64) -> float:
 def _tail_evidence(r: float, tail: F32) -> float:
     """-log10 of the tail probability of a residual; 0 where it is no news and where there is no tail."""
     if r > tail[UPPER_GATE]:
-        return np.float64(min(_MAX_VIEW_EVIDENCE, tail[UPPER_JUMP] + (r - tail[UPPER]) / tail[UPPER_SCALE]))
+        return np.float64(min(MOST_EVIDENCE, tail[UPPER_JUMP] + (r - tail[UPPER]) / tail[UPPER_SCALE]))
     if r < tail[LOWER_GATE]:
-        return np.float64(min(_MAX_VIEW_EVIDENCE, tail[LOWER_JUMP] + (tail[LOWER] - r) / tail[LOWER_SCALE]))
+        return np.float64(min(MOST_EVIDENCE, tail[LOWER_JUMP] + (tail[LOWER] - r) / tail[LOWER_SCALE]))
     return 0.0
 
 

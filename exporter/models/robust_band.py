@@ -32,6 +32,7 @@ from exporter.models.order import (
     median_of_keys,
     to_keys,
 )
+from exporter.models.tails import LEAST_SAMPLES, LEAST_TAIL, LN10, tail_size
 from exporter.models.views import (
     DAY,
     DAY_F12,
@@ -48,11 +49,7 @@ from exporter.models.views import (
     season_reach,
 )
 
-LEAST_SAMPLES = 24  # a view with fewer valid samples has no tail, a series with fewer no verdict
-_TAIL_SHARE = 0.04
-_LEAST_TAIL = 8
 _USUAL_DAYS = 4  # of the last 7: what happens at this time of day on so many is no news
-_LN10 = math.log(10.0)
 
 # The views that have a tail, and those that have novelty: their places in `Fitted.tail` and `Fitted.extreme`.
 TAILS = (X, F3, XM6, DAY_F12, HW)
@@ -161,7 +158,7 @@ def fit(values: F32, offset: F64, summary: Summary, end_column: npt.NDArray[np.i
 def _fit_tail(view: F32, floor: F64, out: F32) -> None:
     """Exponential tails of one view: view (B, n), out (B, 8); NaN for rows with fewer than 24 valid samples."""
     rows, n = view.shape
-    beyond = np.full((rows, 2, max(_LEAST_TAIL, int(_TAIL_SHARE * n)) + 1), np.nan, np.float32)
+    beyond = np.full((rows, 2, tail_size(n) + 1), np.nan, np.float32)
     size = np.zeros((rows, 2), np.int64)
     _find_tails(view, size, beyond, out)
     # By numpy, whose SIMD sort is far faster than numba's: the mean is added up from the outermost residual on.
@@ -181,7 +178,7 @@ def _find_tails(view: F32, size: npt.NDArray[np.int64], beyond: F32, out: F32) -
         count = to_keys(view[i], keys)
         if count < LEAST_SAMPLES:
             continue
-        most = max(_LEAST_TAIL, int(_TAIL_SHARE * count))
+        most = tail_size(count)
         lower, upper = key_of_rank(keys, count, most), key_of_rank(keys, count, count - 1 - most)
         out[i, LOWER], out[i, UPPER] = from_key(lower), from_key(upper)
         below, above = 0, 0
@@ -192,7 +189,7 @@ def _find_tails(view: F32, size: npt.NDArray[np.int64], beyond: F32, out: F32) -
         beyond[i, 0, below:] = beyond[i, 1, above:] = np.nan
         size[i, 0], size[i, 1] = most, most
         if lower == upper:
-            size[i, 0], size[i, 1] = max(_LEAST_TAIL, below), max(_LEAST_TAIL, above)
+            size[i, 0], size[i, 1] = max(LEAST_TAIL, below), max(LEAST_TAIL, above)
         out[i, LOWER_JUMP], out[i, UPPER_JUMP] = math.log10(count / size[i, 0]), math.log10(count / size[i, 1])
 
 
@@ -211,8 +208,8 @@ def _measure_tails(size: npt.NDArray[np.int64], beyond: F32, floor: F64, out: F3
         for high in beyond[i, 1, ::-1]:
             if not math.isnan(high):
                 above += np.float64(high) - np.float64(out[i, UPPER])
-        out[i, LOWER_SCALE] = _LN10 * max(below / size[i, 0], floor[i])
-        out[i, UPPER_SCALE] = _LN10 * max(above / size[i, 1], floor[i])
+        out[i, LOWER_SCALE] = LN10 * max(below / size[i, 0], floor[i])
+        out[i, UPPER_SCALE] = LN10 * max(above / size[i, 1], floor[i])
 
 
 @kernel

@@ -24,6 +24,7 @@ from exporter.kernels import kernel
 from exporter.models.floors import Summary
 from exporter.models.medians import LEAD, ORIGIN, Room, day_medians, lay_out, room_for
 from exporter.models.order import F32, F64, from_key, key_of_rank, to_keys
+from exporter.models.tails import LEAST_SAMPLES, LN10, MOST_EVIDENCE, tail_size
 from exporter.models.views import season_reach
 
 I64 = npt.NDArray[np.int64]
@@ -33,11 +34,6 @@ LEAST_DAYS = 2.0  # of history, before which there is no score
 LENGTHS_S = (3600, 6 * 3600)
 LEAST_LENGTH = 3  # samples of a mean, whatever the step
 _USUAL_SHARE = 0.5  # of the samples that are usual in a mean's length, this many must be there
-_LEAST_MEANS = 24
-_TAIL_SHARE = 0.04
-_LEAST_TAIL = 8
-_MOST_EVIDENCE = 12.0
-_LN10 = math.log(10.0)
 
 # Places in the last axis of `Fitted.tail`.
 _JUMP, _UPPER, _UPPER_SCALE, _LOWER, _LOWER_SCALE = range(5)
@@ -205,17 +201,17 @@ def _fit_tails(means: F32, floor: F64, out: F64) -> None:
     keys = np.empty(means.shape[1], np.int32)
     for i in range(len(means)):
         count = to_keys(means[i], keys)
-        if count < _LEAST_MEANS:
+        if count < LEAST_SAMPLES:
             continue
-        size = max(_LEAST_TAIL, int(_TAIL_SHARE * count))
+        size = tail_size(count)
         lower, upper = from_key(key_of_rank(keys, count, size)), from_key(key_of_rank(keys, count, count - 1 - size))
         below, above = 0.0, 0.0
         for mean in means[i]:  # means equal to the tail's edge would add nothing
             below += lower - np.float64(mean) if mean < lower else 0.0
             above += np.float64(mean) - upper if mean > upper else 0.0
         out[i, _JUMP] = math.log10(count / size)
-        out[i, _UPPER], out[i, _UPPER_SCALE] = upper, _LN10 * max(above / size, floor[i])
-        out[i, _LOWER], out[i, _LOWER_SCALE] = lower, _LN10 * max(below / size, floor[i])
+        out[i, _UPPER], out[i, _UPPER_SCALE] = upper, LN10 * max(above / size, floor[i])
+        out[i, _LOWER], out[i, _LOWER_SCALE] = lower, LN10 * max(below / size, floor[i])
 
 
 # --- the open column --------------------------------------------------------------------------------------------------
@@ -313,5 +309,5 @@ def judge(
                 found = tail[r, k, _JUMP] + (up - tail[r, k, _UPPER]) / tail[r, k, _UPPER_SCALE]
             elif below and down < -least[r] and down < tail[r, k, _LOWER]:
                 found = tail[r, k, _JUMP] + (tail[r, k, _LOWER] - down) / tail[r, k, _LOWER_SCALE]
-            found = min(_MOST_EVIDENCE, found) / limit
+            found = min(MOST_EVIDENCE, found) / limit
             score[r] = found if math.isnan(score[r]) else max(score[r], found)

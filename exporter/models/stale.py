@@ -22,6 +22,7 @@ import numpy.typing as npt
 from exporter.kernels import kernel
 from exporter.models.floors import Summary
 from exporter.models.order import F32, F64
+from exporter.models.tails import LEAST_SAMPLES, LN10, MOST_EVIDENCE, tail_size
 
 I64 = npt.NDArray[np.int64]
 
@@ -29,16 +30,11 @@ EVIDENCE_AT_ONE = 5.0
 LEAST_RUN = 3  # equal values; a shorter run is never frozen
 LEAST_DAYS = 1.0  # of history, before which there is no score
 _EQUAL_SHARE = 1e-3  # of the scale floor
-_LEAST_SAMPLES = 24
-_TAIL_SHARE = 0.04
-_LEAST_TAIL = 8
-_MOST_EVIDENCE = 12.0
 _LEAST_SCALE = 2.0  # samples
 _LEAST_SCALE_S = 300.0
 # Where r runs only have reached the length at which the tail begins, its scale is at least 2 / (1 + r) of that length:
 # a few runs do not tell how long the next may be. Without it rare events gave up to 0.1 false signals a week.
 _DOUBT = 2.0
-_LN10 = math.log(10.0)
 
 # Places in the last axis of `Fitted.tail`.
 _JUMP, _UPPER, _SCALE = range(3)
@@ -110,14 +106,14 @@ def _fit_runs(values: F32, equal: F64, least_scale: float, runs: I64, lasts: F64
         for length in range(1, run + 1):
             times[length] -= 1
         runs[i], lasts[i] = run, last
-        if count - run >= max(run, _LEAST_SAMPLES):
+        if count - run >= max(run, LEAST_SAMPLES):
             _fit_tail(times, count - run, least_scale, tail[i])
 
 
 @kernel
 def _fit_tail(times: I64, count: int, least_scale: float, out: F64) -> None:
     """The exponential tail of `count` lengths, of which times[k] are k: as many runs have come that far."""
-    size = max(_LEAST_TAIL, int(_TAIL_SHARE * count))
+    size = tail_size(count)
     longer, total, upper = 0, 0, len(times) - 1
     while longer + times[upper] <= size:  # upper: the (size + 1)-th largest length
         longer += times[upper]
@@ -126,7 +122,7 @@ def _fit_tail(times: I64, count: int, least_scale: float, out: F64) -> None:
     beyond = (total - longer * upper) / size
     out[_JUMP] = math.log10(count / size)
     out[_UPPER] = upper
-    out[_SCALE] = _LN10 * max(beyond, least_scale, _DOUBT * upper / (1.0 + times[upper]))
+    out[_SCALE] = LN10 * max(beyond, least_scale, _DOUBT * upper / (1.0 + times[upper]))
 
 
 @kernel
@@ -154,7 +150,7 @@ def judge(
         length = run[r] + 1 if abs(sample - last[r]) <= equal[r] else 1
         found = 0.0
         if length >= LEAST_RUN and length > tail[r, _UPPER]:
-            found = min(_MOST_EVIDENCE, tail[r, _JUMP] + (length - tail[r, _UPPER]) / tail[r, _SCALE])
+            found = min(MOST_EVIDENCE, tail[r, _JUMP] + (length - tail[r, _UPPER]) / tail[r, _SCALE])
         score[r] = found / limit
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.quality.corpus import Labelled
-from bench.quality.scoring.alerts import DEFAULT_THRESHOLD, F64, I64, Mask
+from bench.quality.corpus import F64, I64, Labelled, Mask
+from bench.quality.scoring.alerts import DEFAULT_THRESHOLD
 
 HOUR_S = 3600
 _ABOVE_DEFAULT = float(np.nextafter(DEFAULT_THRESHOLD, np.inf))

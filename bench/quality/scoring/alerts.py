@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+from bench.quality.corpus import F64, I64, Mask
 
 DEFAULT_THRESHOLD = 1.0
 EPISODE_GAP_S = 3600

@@ -15,8 +15,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from bench.quality.corpus import Labelled
-from bench.quality.scoring.alerts import DEFAULT_THRESHOLD, F64, I64, Mask, begins, candidates, rows_above, runs
+from bench.quality.corpus import F64, I64, Labelled, Mask
+from bench.quality.scoring.alerts import DEFAULT_THRESHOLD, begins, candidates, rows_above, runs
 
 T = TypeVar("T", bound=np.generic)
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.quality.corpus import CorpusError, Labelled, probation_rows
-from bench.quality.scoring.alerts import DEFAULT_THRESHOLD, F64, I64, Mask, begins, candidates, rows_above
+from bench.quality.corpus import F64, I64, CorpusError, Labelled, Mask, probation_rows
+from bench.quality.scoring.alerts import DEFAULT_THRESHOLD, begins, candidates, rows_above
 from exporter.kernels import kernel
 
 _FADED = 3.0

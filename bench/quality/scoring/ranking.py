@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bench.quality.corpus import Labelled
-from bench.quality.scoring.alerts import F64, I64, Mask, runs
+from bench.quality.corpus import F64, I64, Labelled, Mask
+from bench.quality.scoring.alerts import runs
 from exporter.kernels import kernel
 
 VUS_THRESHOLDS = 250
