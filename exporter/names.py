@@ -34,7 +34,7 @@ SIGNALS = {"shift": SHIFT, "stale": STALE}  # the family of each slow signal; th
 _CACHED = "Cached: the value of the last verdict, see anomaly_exporter_verdict_timestamp_seconds for its age."
 
 FAMILIES = {
-    SCORE: Family("anomaly_score", f"0 where nothing is unusual, 1 at the edge of the band, above 1 outside. {_CACHED}"),
+    SCORE: Family("anomaly_score", f"0 where nothing is unusual, 1 at the band's edge, above 1 outside. {_CACHED}"),
     EXPECTED: Family("anomaly_expected", f"Centre of the band, in the unit of the series. {_CACHED}"),
     LOWER: Family("anomaly_lower", f"Lower edge of the band, in the unit of the series. {_CACHED}"),
     UPPER: Family("anomaly_upper", f"Upper edge of the band, in the unit of the series. {_CACHED}"),
