@@ -1,8 +1,9 @@
 """`robust_band`, the judgement: how improbable is a sample beside its fit, and which values would have been normal.
 
 The evidence of a sample is the sum of three parts: the tail evidence of the views, weighted; the distance from the
-season, which saturates; and novelty, how far beyond everything in the window. Evidence divided by a threshold is the
-score. The band is the set of values whose score is at most 1, found by bisection.
+season, which saturates; and novelty, how far beyond everything in the window. What the level of the last hour has said
+already is left out until something happens anew. Evidence divided by a threshold is the score. The band is the set of
+values whose score is at most 1, found by bisection.
 
 Between two fits only the extremes and the Holt-Winters level move on (`absorb`).
 """
@@ -20,6 +21,7 @@ from exporter.models.order import F32, F64, insert_sorted, middle_of_sorted
 from exporter.models.robust_band import (
     HIGH_UNIT,
     HIGHEST,
+    LASTING,
     LOW_UNIT,
     LOWER,
     LOWER_GATE,
@@ -59,27 +61,31 @@ _MAX_TAIL_EVIDENCE = 8.0
 _FULL_HISTORY_DAYS = 7.0
 _SEASON_EVIDENCE = 1.0  # most that the distance from the season alone is worth
 _SEASON_REACH = 10.0  # distance, in typical distances, at which it is worth 63 % of that
-_GRADED = 0.8  # most that the distance from the season fills of the way from the evidence to the edge of the band
+_ANEW_FROM, _ANEW_REACH = 0.4, 0.8  # fresh evidence from which on, and over which, what was said before counts again
+_MOST_LIFTED, _LIFT_BY_SEASON, _LIFT_BY_TOLD = 0.97, 0.5, 2.0  # how a score below 1 is lifted, see `_score`
 _BISECTIONS = 40
 
 # Places in a row of `Context.centre` after the views' own.
 _XM6_LOW, _XM6_HIGH, _XM6_OTHER, _RATIO_DAY, _RATIO_HW, _SEASON, _SEASON_SCALE = range(VIEWS, VIEWS + 7)
-_CENTRES = VIEWS + 7
+_LASTING_PLACES = (TAILS.index(X), TAILS.index(XM6))
+_TOLD = VIEWS + 7  # and as many more as there are lasting views
+_CENTRES = _TOLD + len(LASTING)
 # Places in a row of `Context.weight`: of novelty, of the novelty of `day`, and of what needs two days (1 or 0).
 _NOVEL, _NOVEL_DAY, _SETTLED = range(3)
 
 
 def threshold(step_s: int) -> float:
-    """Evidence at the edge of the band: 3.95 at 60 s, 4.4 at 300 s, 3.3 at 3600 s, linear in log(step) between."""
-    return np.float64(np.interp(math.log(step_s), np.log([60.0, 300.0, 3600.0]), [3.95, 4.4, 3.3]))
+    """Evidence at the edge of the band: 4.1 at 60 s, 4.5 at 300 s, 3.45 at 3600 s, linear in log(step) between."""
+    return np.float64(np.interp(math.log(step_s), np.log([60.0, 300.0, 3600.0]), [4.1, 4.5, 3.45]))
 
 
 @dataclass(slots=True)
 class Context:
     """What was expected of the open column, by row: the views' centres, the weights that history gives, and the band.
 
-    centre (N, 14): the seven centres (that of xm6 unused), the three numbers that make xm6 from x, two scale ratios,
-    the season and the distance from it that counts. weight (N, 3).
+    centre (N, 16): the seven centres (that of xm6 unused), the three numbers that make xm6 from x, two scale ratios,
+    the season and the distance from it that counts, and the tail evidence of the last hour's level in the two lasting
+    views, negative where that lies below. weight (N, 3).
     expected, lower, upper (N,) in centred units; NaN where there is no verdict. `start` (N,) is a value known to be
     normal; where there is none (just after a shift) it is NaN and the edges are those of the seasonal view.
     """
@@ -152,28 +158,49 @@ def _novelty(r: float, extreme: F32) -> float:
 @kernel
 def evidence(x: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
     """Evidence against x being normal: weighted tail evidence, weighted novelty, and distance from the season."""
-    rest = _tails(x, centre, weight, tail) + _record(x, centre, weight, extreme)
+    rest = _tails(x, centre, weight, tail)[0] + _record(x, centre, weight, extreme)
     return np.float64(rest + _distance(x, centre, weight))
 
 
 @kernel
 def _normal(x: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> bool:
     """Whether the evidence is at most `limit`; the distance, which costs an exponential, only where it decides."""
-    rest = _tails(x, centre, weight, tail) + _record(x, centre, weight, extreme)
+    rest = _tails(x, centre, weight, tail)[0] + _record(x, centre, weight, extreme)
     if rest > limit:
         return False
     return bool(rest < limit - 1.001 * _SEASON_EVIDENCE or rest + _distance(x, centre, weight) <= limit)
 
 
 @kernel
-def _tails(x: float, centre: F64, weight: F64, tail: F32) -> float:
-    """Weighted mean of the views' tail evidence, at most 8. The divisor stays, whichever views are there."""
-    total = 0.0
+def _tails(x: float, centre: F64, weight: F64, tail: F32) -> tuple[float, float]:
+    """Weighted tail evidence of the views, at most 8: what counts, and what is left out because it was said before.
+
+    The weights stay, whichever views are there. The lasting views go on for as long as a new level lasts: of what they
+    say, the part that the last hour's level says too counts only as far as the views that soon forget say something.
+    """
+    total, told, fresh = 0.0, 0.0, 0.0
     for place, view in enumerate(TAILS):
         if view == HW and weight[_SETTLED] == 0.0:
             continue  # at first its season is made of the very samples it is subtracted from
-        total += _TAIL_WEIGHTS[place] * _tail_evidence(_residual(view, x, centre), tail[place])
-    return np.float64(min(_MAX_TAIL_EVIDENCE, total))
+        residual = _residual(view, x, centre)
+        found = _TAIL_WEIGHTS[place] * _tail_evidence(residual, tail[place])
+        total += found
+        if view in (F3, DAY_F12):
+            fresh += found
+        elif view in LASTING:
+            before = centre[_TOLD] if view == X else centre[_TOLD + 1]
+            told += _said_before(found, residual, _TAIL_WEIGHTS[place] * before, tail[place])
+    told *= 1.0 - min(1.0, max(0.0, (fresh - _ANEW_FROM) / _ANEW_REACH))
+    counted = min(_MAX_TAIL_EVIDENCE, total - told)
+    return counted, min(_MAX_TAIL_EVIDENCE, total) - counted
+
+
+@kernel
+def _said_before(found: float, residual: float, told: float, tail: F32) -> float:
+    """The part of the evidence `found` for a residual that was said before on the same side: `told`, signed."""
+    if residual > tail[UPPER_GATE]:
+        return np.float64(min(found, max(told, 0.0)))
+    return np.float64(min(found, max(-told, 0.0)))
 
 
 @kernel
@@ -236,6 +263,14 @@ def _recent_middle(ring: F32, column: int, box: F32, centre: F64) -> None:
 
 
 @kernel
+def _tell_hour(level: float, tail: F32, centre: F64) -> None:
+    """The tail evidence of the last hour's level in the lasting views, negative where it lies below; 0 without one."""
+    for number, place in enumerate(_LASTING_PLACES):
+        found = 0.0 if math.isnan(level) else _tail_evidence(level, tail[place])
+        centre[_TOLD + number] = found if level > tail[place, UPPER_GATE] else -found
+
+
+@kernel
 def _season_offset(ring: F32, column: int, origin: int, future: F32, box: F32) -> float:
     """Median of the view `day` over the 12 columns before `column`, at least 3."""
     size = len(ring)
@@ -282,6 +317,7 @@ def open_column(
     ring: F32,
     offset: F64,
     period: int,
+    hour: int,
     novelty: float,
     limit: float,
     valid: npt.NDArray[np.int32],
@@ -319,6 +355,7 @@ def open_column(
         if never_negative[r]:
             centred = max(centred, -offset[r])
         centre[r, _SEASON_SCALE] = _SEASON_REACH * max(spread[r], floor[r])
+        _tell_hour(_median_before(ring[r], column, hour, 2, box), tail[r], centre[r])
         _weigh_history((column - first[r]) / period, novelty, weight[r])
         expected[r] = centred
         start = _start(centred, median[r], limit, centre[r], weight[r], tail[r], extreme[r])
@@ -386,10 +423,15 @@ def _seasonal_edges(centred: float, centre: F64, tail: F32, floor: float) -> tup
 
 
 @kernel
-def _score(found: float, distance: float) -> float:
-    """Evidence / threshold; below 1 it also says how far a value is from its season, which alone is never enough."""
+def _score(found: float, told: float, distance: float) -> float:
+    """Score of evidence `found`, in units of the threshold, at most 100.
+
+    Below 1 it also says how unusual a sample is although that is not enough: it is lifted towards 1 by what was left
+    out because it was `told` before, and by the `distance` from the season, 0 to 1.
+    """
     if found < 1.0:
-        found += (1.0 - found) * _GRADED * distance
+        usual = (1.0 - _LIFT_BY_SEASON * distance) * math.exp(-_LIFT_BY_TOLD * told)
+        found += (1.0 - found) * _MOST_LIFTED * (1.0 - usual)
     return np.float64(min(MAX_SCORE, found))
 
 
@@ -423,7 +465,8 @@ def judge(
             continue
         sample = np.float64(np.float32(x[i]))  # as the window stores it: its equals there must be its equals
         found = evidence(sample, centre[r], weight[r], tail[r], extreme[r])
-        score[r] = _score(found / limit, _distance(sample, centre[r], weight[r]) / _SEASON_EVIDENCE)
+        told = _tails(sample, centre[r], weight[r], tail[r])[1]
+        score[r] = _score(found / limit, told / limit, _distance(sample, centre[r], weight[r]) / _SEASON_EVIDENCE)
         if math.isnan(start[r]):
             continue
         if found <= limit:

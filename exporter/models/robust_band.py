@@ -49,11 +49,14 @@ from exporter.models.views import (
     season_reach,
 )
 
+_LEAST_HOUR, _MOST_HOUR = 3, 60  # columns
+_EVENED_DAYS = 4  # from so many days with samples on, one day does not stretch a tail more than any other
 _USUAL_DAYS = 4  # of the last 7: what happens at this time of day on so many is no news
 
 # The views that have a tail, and those that have novelty: their places in `Fitted.tail` and `Fitted.extreme`.
 TAILS = (X, F3, XM6, DAY_F12, HW)
 NOVELTIES = (X, F3, F48, DAY, XM6)
+LASTING = (X, XM6)  # the tails of these stay touched for as long as a new level lasts
 
 # Places in a row of `Fitted.tail` and of `Fitted.extreme`.
 UPPER, UPPER_JUMP, UPPER_SCALE, UPPER_GATE, LOWER, LOWER_JUMP, LOWER_SCALE, LOWER_GATE = range(8)
@@ -68,13 +71,14 @@ def novelty_weight(interval_s: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What all rows of a window share: columns per day, columns a fit must serve, the reaches of the seasons, and the
-    weight of novelty."""
+    """What all rows of a window share: columns per day, columns a fit must serve, the reaches of the seasons, the
+    columns whose median tells the last hour's level, and the weight of novelty."""
 
     period: int
     horizon: int
     season_reach: int
     scale_reach: int
+    hour: int
     novelty: float
 
     @staticmethod
@@ -82,7 +86,8 @@ class Shape:
         """The shape of a window with this step, judged every `interval_s` (default: once a column), whose fits serve
         `horizon` columns."""
         weight = novelty_weight(interval_s or step_s)
-        return Shape(86_400 // step_s, horizon, season_reach(step_s), scale_reach(step_s), weight)
+        hour = min(_MOST_HOUR, max(_LEAST_HOUR, 3600 // step_s))
+        return Shape(86_400 // step_s, horizon, season_reach(step_s), scale_reach(step_s), hour, weight)
 
 
 @dataclass(slots=True)
@@ -141,7 +146,7 @@ def fit(values: F32, offset: F64, summary: Summary, end_column: npt.NDArray[np.i
     fill_views(values, summary.median, summary.floor, end_column, shape.period, shape.season_reach, shape.scale_reach,
                views, fitted.future, fitted.holt, fitted.spread)  # fmt: skip
     for place, view in enumerate(TAILS):
-        _fit_tail(views[view], summary.floor, fitted.tail[:, place])
+        _fit_tail(views[view], summary.floor, shape.period, view not in LASTING, fitted.tail[:, place])
         _find_usual(views[view], shape.period, max(1, shape.horizon - 2), max(1, shape.scale_reach),
                     fitted.tail[:, place])  # fmt: skip
     for place, view in enumerate(NOVELTIES):
@@ -155,61 +160,75 @@ def fit(values: F32, offset: F64, summary: Summary, end_column: npt.NDArray[np.i
     return fitted
 
 
-def _fit_tail(view: F32, floor: F64, out: F32) -> None:
-    """Exponential tails of one view: view (B, n), out (B, 8); NaN for rows with fewer than 24 valid samples."""
-    rows, n = view.shape
-    beyond = np.full((rows, 2, tail_size(n) + 1), np.nan, np.float32)
-    size = np.zeros((rows, 2), np.int64)
-    _find_tails(view, size, beyond, out)
-    # By numpy, whose SIMD sort is far faster than numba's: the mean is added up from the outermost residual on.
-    beyond.sort(axis=2)
-    _measure_tails(size, beyond, floor, out)
-
-
 @kernel
-def _find_tails(view: F32, size: npt.NDArray[np.int64], beyond: F32, out: F32) -> None:
-    """Where the tails begin, and the residuals beyond: beyond (B, 2, most + 1), below and above.
+def _fit_tail(view: F32, floor: F64, period: int, evened: bool, out: F32) -> None:
+    """Exponential tails of one view: view (B, n), out (B, 8); NaN for rows with fewer than 24 valid samples.
 
-    size (B, 2): how many make up a tail, 4 % or 8; 0: no tails. Where almost all residuals are equal (a series that is
-    mostly zero) both tails begin there, and only what lies beyond makes them up, at least 8.
+    A tail is made up of 4 % of the samples, at least 8. Where almost all residuals are equal (a series that is mostly
+    zero) both tails begin there, and only what lies beyond makes them up, at least 8. With `evened` the day that adds
+    most to a tail counts as the second, so that an incident in the window does not hide the next one.
     """
     keys = np.empty(view.shape[1], np.int32)
+    days = -(-view.shape[1] // period)
+    below, above = np.empty(days), np.empty(days)
     for i in range(len(view)):
         count = to_keys(view[i], keys)
         if count < LEAST_SAMPLES:
+            out[i, :] = np.nan
             continue
         most = tail_size(count)
-        lower, upper = key_of_rank(keys, count, most), key_of_rank(keys, count, count - 1 - most)
-        out[i, LOWER], out[i, UPPER] = from_key(lower), from_key(upper)
-        below, above = 0, 0
-        for t in range(len(keys)):  # every sample is written, and kept by moving on: no branch to be foreseen wrongly
-            beyond[i, 0, below] = beyond[i, 1, above] = view[i, t]
-            below += keys[t] < lower
-            above += upper < keys[t] < GAP
-        beyond[i, 0, below:] = beyond[i, 1, above:] = np.nan
-        size[i, 0], size[i, 1] = most, most
-        if lower == upper:
-            size[i, 0], size[i, 1] = max(LEAST_TAIL, below), max(LEAST_TAIL, above)
-        out[i, LOWER_JUMP], out[i, UPPER_JUMP] = math.log10(count / size[i, 0]), math.log10(count / size[i, 1])
+        low_key, high_key = key_of_rank(keys, count, most), key_of_rank(keys, count, count - 1 - most)
+        low, high = from_key(low_key), from_key(high_key)
+        fewer, more = _add_up_days(view[i], period, low, high, below, above)
+        size_low = max(LEAST_TAIL, fewer) if low_key == high_key else most
+        size_high = max(LEAST_TAIL, more) if low_key == high_key else most
+        even = evened and _days_with_samples(view[i], period) >= _EVENED_DAYS
+        out[i, LOWER], out[i, UPPER] = low, high
+        out[i, LOWER_JUMP], out[i, UPPER_JUMP] = math.log10(count / size_low), math.log10(count / size_high)
+        out[i, LOWER_SCALE] = LN10 * max(_total(below, even) / size_low, floor[i])
+        out[i, UPPER_SCALE] = LN10 * max(_total(above, even) / size_high, floor[i])
 
 
 @kernel
-def _measure_tails(size: npt.NDArray[np.int64], beyond: F32, floor: F64, out: F32) -> None:
-    """The scales of the tails: mean distance of the residuals beyond, ascending with NaN last."""
-    for i in range(len(size)):
-        if size[i, 0] == 0:
-            out[i, :] = np.nan
-            continue
-        below, above = 0.0, 0.0
-        for low in beyond[i, 0]:
-            if math.isnan(low):
+def _add_up_days(view: F32, period: int, low: float, high: float, below: F64, above: F64) -> tuple[int, int]:
+    """How far the residuals of each day, counted back from the end, lie beyond the two edges: sums by day into `below`
+    and `above`; returns how many lie there."""
+    below[:], above[:] = 0.0, 0.0
+    fewer, more = 0, 0
+    for day in range(len(below)):
+        end = len(view) - day * period
+        for t in range(max(0, end - period), end):
+            residual = np.float64(view[t])
+            if residual > high:
+                above[day] += residual - high
+                more += 1
+            elif residual < low:
+                below[day] += low - residual
+                fewer += 1
+    return fewer, more
+
+
+@kernel
+def _days_with_samples(view: F32, period: int) -> int:
+    """On how many days, counted back from the end, there is a sample."""
+    days = 0
+    for end in range(len(view), 0, -period):
+        for t in range(max(0, end - period), end):
+            if not math.isnan(view[t]):
+                days += 1
                 break
-            below += np.float64(out[i, LOWER]) - np.float64(low)
-        for high in beyond[i, 1, ::-1]:
-            if not math.isnan(high):
-                above += np.float64(high) - np.float64(out[i, UPPER])
-        out[i, LOWER_SCALE] = LN10 * max(below / size[i, 0], floor[i])
-        out[i, UPPER_SCALE] = LN10 * max(above / size[i, 1], floor[i])
+    return days
+
+
+@kernel
+def _total(days: F64, even: bool) -> float:
+    """Sum over the days; with `even` the largest counts as the second, unless only one day has anything."""
+    total, first, second = 0.0, 0.0, 0.0
+    for one in days:
+        total += one
+        second = max(second, min(first, one))
+        first = max(first, one)
+    return np.float64(total - (first - second)) if even and second > 0.0 else np.float64(total)
 
 
 @kernel

@@ -126,9 +126,9 @@ class RobustBandRows:
         """Work out expectation and band of `rows` at `column`; rows without a fit for it get none."""
         fit, now = self._fitted, self._context
         judgement.open_column(
-            rows, column, ring, offset, self._shape.period, self._shape.novelty, self._limit, fit.valid, fit.origin,
-            fit.first, fit.tail, fit.extreme, fit.future, fit.holt, fit.median, fit.floor, fit.spread,
-            fit.never_negative, now.centre, now.weight, now.expected, now.lower, now.upper, now.start,
+            rows, column, ring, offset, self._shape.period, self._shape.hour, self._shape.novelty, self._limit,
+            fit.valid, fit.origin, fit.first, fit.tail, fit.extreme, fit.future, fit.holt, fit.median, fit.floor,
+            fit.spread, fit.never_negative, now.centre, now.weight, now.expected, now.lower, now.upper, now.start,
         )  # fmt: skip
 
     def judge(self, rows: I64, values: F64) -> None:

@@ -66,9 +66,12 @@ def check_evidence(chain: Chain, twin: naive.Twin, x: float) -> None:
         assert math.isnan(wanted) or abs(found - wanted) <= twin.slack(name, wanted), (name, found, wanted)
     low, high = twin.evidence_range(x)
     assert low <= chain.evidence(0, x) <= high, (low, chain.evidence(0, x), high, views)
+    counted, told = chain.tails(0, x)
+    least, most = twin.total_range(x)
+    assert least <= counted + told <= most
     # Of the kernel's own evidence: only the distance from the season carries its rounding, whatever is left below 1.
     off = 64 * naive.ROUNDING * max(twin.largest, abs(x)) / max(twin.spread, twin.floor)
-    assert score == pytest.approx(twin.score(x, chain.evidence(0, x)), rel=1e-9, abs=min(1.0, off) + 1e-12)
+    assert score == pytest.approx(twin.score(x, chain.evidence(0, x), told), rel=1e-9, abs=min(1.0, off) + 1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -231,27 +234,30 @@ def high_recent_samples(chain: Chain) -> np.ndarray:
 
 
 @pytest.mark.parametrize("evidence", [0.0, 0.1, 0.5, 0.999, 1.0])
-def test_the_distance_from_the_season_grades_what_is_normal_and_never_makes_an_anomaly(evidence: float) -> None:
-    graded = [judgement._score(evidence, distance) for distance in (0.0, 0.2, 0.7, 1.0)]
-    assert graded[0] == evidence
-    assert graded[-1] == pytest.approx(evidence + naive.GRADED * (1 - evidence))
-    assert graded == sorted(graded)
-    assert max(graded) <= 1.0
-    assert (len(set(graded)) == 1) == (evidence == 1.0)
+def test_what_is_not_enough_grades_what_is_normal_and_never_makes_an_anomaly(evidence: float) -> None:
+    by_season = [judgement._score(evidence, 0.0, distance) for distance in (0.0, 0.2, 0.7, 1.0)]
+    by_told = [judgement._score(evidence, told, 0.0) for told in (0.0, 0.1, 1.0, 1e9)]
+    assert by_season[0] == by_told[0] == evidence
+    assert by_season[-1] == pytest.approx(evidence + naive.MOST_LIFTED * naive.LIFT_BY_SEASON * (1 - evidence))
+    assert by_told[-1] == pytest.approx(evidence + naive.MOST_LIFTED * (1 - evidence))
+    for graded in (by_season, by_told):
+        assert graded == sorted(graded)
+        assert max(graded) <= 1.0
+        assert (len(set(graded)) == 1) == (evidence == 1.0)
 
 
 @pytest.mark.parametrize("evidence", [1.001, 3.0, 100.0, 1e300, math.inf])
 def test_beyond_the_edge_the_evidence_alone_is_the_score(evidence: float) -> None:
-    for distance in (0.0, 0.5, 1.0):
-        assert judgement._score(evidence, distance) == min(naive.MOST_SCORE, evidence)
+    for told, distance in ((0.0, 0.0), (2.0, 0.5), (0.1, 1.0)):
+        assert judgement._score(evidence, told, distance) == min(naive.MOST_SCORE, evidence)
 
 
 def test_the_weights_of_the_tails_add_up_to_one_and_the_sum_is_limited() -> None:
     assert sum(naive.TAIL_WEIGHTS.values()) == pytest.approx(1.0)
     chain = aged(240)
     centre_row, weight, tail = high_recent_samples(chain), chain.context.weight[0], chain.fitted.tail[0]
-    assert judgement._tails(1e9, centre_row, weight, tail) == naive.MOST_OF_TAILS
-    assert judgement._tails(0.0, centre_row, weight, np.full((5, 8), np.nan, np.float32)) == 0.0
+    assert judgement._tails(1e9, centre_row, weight, tail)[0] == naive.MOST_OF_TAILS
+    assert judgement._tails(0.0, centre_row, weight, np.full((5, 8), np.nan, np.float32)) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("missing", range(5))
@@ -259,12 +265,12 @@ def test_a_view_without_a_tail_leaves_the_weights_of_the_others_alone(missing: i
     chain = aged(240)
     centre_row, weight, tail = high_recent_samples(chain), chain.context.weight[0], chain.fitted.tail[0]
     tail[:, rb.UPPER_SCALE] = 1e9  # moderate tails for all: the sum stays below its limit
-    everything = judgement._tails(1e6, centre_row, weight, tail)
+    everything = judgement._tails(1e6, centre_row, weight, tail)[0]
     residual = judgement._residual(rb.TAILS[missing], 1e6, centre_row)
     share = list(naive.TAIL_WEIGHTS.values())[missing] * judgement._tail_evidence(residual, tail[missing])
     assert share > 0
     tail[missing] = np.nan
-    assert judgement._tails(1e6, centre_row, weight, tail) == pytest.approx(everything - share, rel=1e-12)
+    assert judgement._tails(1e6, centre_row, weight, tail)[0] == pytest.approx(everything - share, rel=1e-12)
 
 
 @pytest.mark.parametrize("gate", [2.0, 5.0, 11.0])

@@ -43,7 +43,10 @@ def test_the_other_numbers_of_robust_band() -> None:
         f"exp(-|x - s| / ({naive.SEASON_REACH:g} max(spread, f)))",
         f"min(1, days of history / {naive.FULL_HISTORY_DAYS:g})",
         f"min(1, (days - 1) / {naive.FULL_HISTORY_DAYS:g})",
-        f"score = E / T + {naive.GRADED:g} D (1 - E / T)",
+        f"score = E / T + {naive.MOST_LIFTED:g} L (1 - E / T)",
+        f"L = 1 - (1 - {naive.LIFT_BY_SEASON:g} D) exp(-{naive.LIFT_BY_TOLD:g} told / T)",
+        f"- {naive.ANEW_FROM:g}) / {naive.ANEW_REACH:g}, within 0 and 1",
+        f"samples lie on at least {naive.EVENED_DAYS} days",
         f"the {naive.USUAL_DAYS}th largest of the seven",
         f"Under {naive.LEAST_SAMPLES} samples",
     ):

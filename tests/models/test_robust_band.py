@@ -40,8 +40,9 @@ def test_what_a_record_is_worth_by_interval(interval_s: int) -> None:
 
 
 def test_the_shape_of_a_window() -> None:
-    assert rb.Shape.of(300, 14) == rb.Shape(288, 14, 1, 6, rb.novelty_weight(300))
-    assert rb.Shape.of(60, 62) == rb.Shape(1440, 62, 2, 15, rb.novelty_weight(60))
+    assert rb.Shape.of(300, 14) == rb.Shape(288, 14, 1, 6, 12, rb.novelty_weight(300))
+    assert rb.Shape.of(60, 62) == rb.Shape(1440, 62, 2, 15, 60, rb.novelty_weight(60))
+    assert [rb.Shape.of(step_s, 3).hour for step_s in (15, 60, 600, 1800, 3600)] == [60, 60, 6, 3, 3]
 
 
 # --- tails and extremes ---------------------------------------------------------------------------------------
@@ -51,7 +52,7 @@ def test_the_shape_of_a_window() -> None:
 def test_a_tail_holds_exactly_its_share_of_the_samples(n: int) -> None:
     row = np.random.default_rng(n).permutation(n).astype(np.float32)
     out = np.empty((1, 8), np.float32)
-    rb._fit_tail(np.sort(row)[None], np.array([1e-9]), out)
+    rb._fit_tail(np.sort(row)[None], np.array([1e-9]), 24, False, out)
     m = max(8, n * 4 // 100)
     assert (row > out[0, rb.UPPER]).sum() == m
     assert (row < out[0, rb.LOWER]).sum() == m
@@ -66,7 +67,7 @@ def test_no_tail_with_fewer_than_24_samples(n: int) -> None:
     row = np.full((1, 40), np.nan, np.float32)
     row[0, :n] = np.arange(n)
     out = np.empty((1, 8), np.float32)
-    rb._fit_tail(row, np.array([1.0]), out)
+    rb._fit_tail(row, np.array([1.0]), 24, True, out)
     assert np.isnan(out).all()
     assert naive.tail_of(row[0], 1.0) is None
 
@@ -82,7 +83,7 @@ def test_the_tails_of_a_series_that_is_mostly_one_value(
     row[:above] = 5.0
     row[1000 - below :] = -2.0
     out = np.empty((1, 8), np.float32)
-    rb._fit_tail(np.random.default_rng(0).permutation(row)[None], np.array([1e-9]), out)
+    rb._fit_tail(np.random.default_rng(0).permutation(row)[None], np.array([1e-9]), 24, False, out)
     assert (out[0, rb.UPPER], out[0, rb.LOWER]) == (5.0 if above > 40 else 0.0, 0.0)
     assert out[0, rb.UPPER_JUMP] == pytest.approx(math.log10(1000 / upper_size), rel=1e-6)
     assert out[0, rb.LOWER_JUMP] == pytest.approx(math.log10(1000 / lower_size), rel=1e-6)
@@ -93,17 +94,17 @@ def test_the_tails_of_a_series_that_is_mostly_one_value(
 
 
 @QUICK
-@given(*CASES)
-def test_tails_and_extremes_of_the_same_residuals(seed: int, kind: str, gaps: str) -> None:
+@given(*CASES, st.booleans())
+def test_tails_and_extremes_of_the_same_residuals(seed: int, kind: str, gaps: str, evened: bool) -> None:
     # Given the same float32 residuals only the arithmetic differs: float32 storage of the results, a few roundings.
     rng = np.random.default_rng(seed)
-    row, _ = centre(make(kind, gaps, int(rng.integers(20, 120)), 24, rng))
+    row, _ = centre(make(kind, gaps, int(rng.integers(20, 300)), 24, rng))
     floor = float(rng.choice([1e-9, 1e-3, 1.0]))
     tail, extreme = np.empty((1, 8), np.float32), np.empty((1, 4), np.float32)
-    rb._fit_tail(np.sort(row)[None], np.array([floor]), tail)
+    rb._fit_tail(row[None], np.array([floor]), 24, evened, tail)
     rb._find_usual(row[None], 24, 6, 1, tail)
     rb._fit_extreme(row[None], np.array([floor]), 24, extreme)
-    wanted = naive.tail_of(row, floor, naive.usual_of(row, 24, 3600, 8))
+    wanted = naive.tail_of(row, floor, naive.usual_of(row, 24, 3600, 8), 24 if evened else None)
     if wanted is None:
         assert np.isnan(tail).all()
     else:
@@ -122,6 +123,29 @@ def test_tails_and_extremes_of_the_same_residuals(seed: int, kind: str, gaps: st
         (low_up, low_down), (high_up, high_down) = most.units(-slack), most.units(slack)
         assert low_up * (1 - 1e-5) <= extreme[0, rb.HIGH_UNIT] <= high_up * (1 + 1e-5)
         assert low_down * (1 - 1e-5) <= extreme[0, rb.LOW_UNIT] <= high_down * (1 + 1e-5)
+
+
+@pytest.mark.parametrize(("days", "evened", "largest"), [(10, True, 1), (4, True, 1), (3, True, 50), (10, False, 50)])
+def test_one_day_stretches_a_tail_no_more_than_the_second(days: int, evened: bool, largest: int) -> None:
+    row = np.zeros(days * 100, np.float32)
+    row[50::100] = 1.0  # every day one sample a step above the others
+    row[150] = 50.0  # and one far above
+    row[:3] = -1.0  # downwards there is but one day: nothing to even it with
+    out = np.empty((1, 8), np.float32)
+    rb._fit_tail(row[None], np.array([1e-9]), 100, evened, out)
+    assert out[0, rb.UPPER] == out[0, rb.LOWER] == 0.0
+    upper_scale = math.log(10) * (days - 1 + largest) / max(8, days)
+    assert out[0, rb.UPPER_SCALE] == pytest.approx(upper_scale, rel=1e-6)
+    assert out[0, rb.LOWER_SCALE] == pytest.approx(math.log(10) * 3 / 8, rel=1e-6)
+
+
+def test_a_day_without_samples_is_no_day_to_even_a_tail_with() -> None:
+    row = np.zeros(800, np.float32)
+    row[50::100], row[350], row[400:] = 1.0, 50.0, np.nan
+    row[:100] = np.nan  # three days with samples of eight
+    out = np.empty((1, 8), np.float32)
+    rb._fit_tail(row[None], np.array([1e-9]), 100, True, out)
+    assert out[0, rb.UPPER_SCALE] == pytest.approx(math.log(10) * 52 / 8, rel=1e-6)
 
 
 def test_days_are_counted_back_from_the_end() -> None:

@@ -21,14 +21,17 @@ from tests.naive.order import median, quantile, valid
 
 TAIL_WEIGHTS = {"x": 0.1, "f3": 0.4, "xm6": 0.3, "day_f12": 0.1, "hw": 0.1}
 NOVELTY_SHARES = {"x": 1.0, "f3": 0.5, "f48": 1.0, "day": 1.0, "xm6": 0.5}
-THRESHOLDS = ((60, 3.95), (300, 4.4), (3600, 3.3))  # evidence at the edge of the band, by step in seconds
+THRESHOLDS = ((60, 4.1), (300, 4.5), (3600, 3.45))  # evidence at the edge of the band, by step in seconds
 NOVELTY_WEIGHTS = ((60, 7.0), (300, 20.0))  # what a record is worth, by interval: how often a series is judged
 MOST_OF_A_VIEW, MOST_OF_TAILS, MOST_SCORE = 12.0, 8.0, 100.0
 LEAST_SAMPLES, LEAST_TAIL = 24, 8
 FULL_HISTORY_DAYS = 7.0  # of history, from which on a record counts in full
 SETTLED_DAYS = 2.0  # before them hw and the distance from the season say nothing
 SEASON_EVIDENCE, SEASON_REACH = 1.0, 10.0
-GRADED = 0.8  # share of the way from a score below 1 up to 1 that the distance from the season fills
+FRESH, LASTING = ("f3", "day_f12"), ("x", "xm6")  # views that soon forget a new level, and those that do not
+ANEW_FROM, ANEW_REACH = 0.4, 0.8  # fresh evidence from which on what was said before begins to count, and over which
+MOST_LIFTED, LIFT_BY_SEASON, LIFT_BY_TOLD = 0.97, 0.5, 2.0  # of the way from a score below 1 up to 1
+EVENED_DAYS = 4  # days with samples, from which on the day that adds most to a tail counts as the second
 SEASON_DAYS, USUAL_DAYS = 7, 4  # what is reached on 4 of the last 7 days at this time of day is usual
 VIEW_NAMES = ("x", "f3", "f48", "day", "xm6", "day_f12", "hw")
 ROUNDING = 2.0**-24  # relative rounding error of a float32
@@ -122,12 +125,26 @@ class Tail:
         return 0.0
 
 
+def excess_of(residuals: Sequence[float], edge: float, sign: int, period: int | None) -> float:
+    """How far all residuals beyond the edge lie beyond it. With a `period` the day that adds most counts as the second,
+    where samples lie on at least 4 days and excesses on at least two."""
+    if period is None:
+        return sum(max(0.0, sign * (r - edge)) for r in valid(residuals))
+    days = [sum(max(0.0, sign * (r - edge)) for r in day) for day in daily(residuals, period)]
+    first, second = [*sorted(days, reverse=True), 0.0][:2]
+    return sum(days) - (first - second if len(days) >= EVENED_DAYS and second > 0 else 0.0)
+
+
 def tail_of(
-    residuals: Sequence[float], floor: float, usual: tuple[float, float] = (math.inf, -math.inf)
+    residuals: Sequence[float],
+    floor: float,
+    usual: tuple[float, float] = (math.inf, -math.inf),
+    period: int | None = None,
 ) -> Tail | None:
     """Tails from the window's own residuals; None with fewer than 24 of them. `usual`: low and high, see `usual_of`.
 
     Where so many residuals are equal that both tails begin at the same value, only those beyond it make up a tail.
+    `period`: see `excess_of`.
     """
     kept = valid(residuals)
     n = len(kept)
@@ -135,18 +152,18 @@ def tail_of(
         return None
     most = max(LEAST_TAIL, n * 4 // 100)
     lower, upper = kept[most], kept[-most - 1]
-    below, above = [lower - r for r in kept if r < lower], [r - upper for r in kept if r > upper]
     size_below = size_above = most
     if lower == upper:
-        size_below, size_above = max(LEAST_TAIL, len(below)), max(LEAST_TAIL, len(above))
+        size_below = max(LEAST_TAIL, sum(r < lower for r in kept))
+        size_above = max(LEAST_TAIL, sum(r > upper for r in kept))
     return Tail(
         upper,
         math.log10(n / size_above),
-        max(sum(above) / size_above, floor),
+        max(excess_of(residuals, upper, 1, period) / size_above, floor),
         max(upper, usual[1]),
         lower,
         math.log10(n / size_below),
-        max(sum(below) / size_below, floor),
+        max(excess_of(residuals, lower, -1, period) / size_below, floor),
         min(lower, usual[0]),
     )
 
@@ -253,12 +270,14 @@ class Twin:
             self.window_views[name] = [
                 r * self.ratio(name, self.phase(t)) for t, r in enumerate(self.window_views[name])
             ]
-        self.tails = {name: self._tail(self.window_views[name], horizon) for name in TAIL_WEIGHTS}
+        self.tails = {name: self._tail(name, horizon) for name in TAIL_WEIGHTS}
         self.extremes = {name: extreme_of(self.window_views[name], self.period, self.floor) for name in NOVELTY_SHARES}
         self.largest = max(abs(v) for v in valid(self.x))
 
-    def _tail(self, residuals: Sequence[float], horizon: int) -> Tail | None:
-        return tail_of(residuals, self.floor, usual_of(residuals, self.period, self.step_s, horizon))
+    def _tail(self, name: str, horizon: int) -> Tail | None:
+        residuals = self.window_views[name]
+        usual = usual_of(residuals, self.period, self.step_s, horizon)
+        return tail_of(residuals, self.floor, usual, None if name in LASTING else self.period)
 
     # --- the views --------------------------------------------------------------------------------------------------
 
@@ -358,18 +377,44 @@ class Twin:
     def evidence(self, value: float) -> float:
         """E = LP + D + NV of `value` as the next column."""
         views = self.views_at(value)
-        tails = sum(self.tail_weight(name) * self._tail_evidence(name, views[name]) for name in TAIL_WEIGHTS)
         records = [
             self.novelty_weight(name) * share * self._novelty(name, views[name])
             for name, share in NOVELTY_SHARES.items()
         ]
-        return min(MOST_OF_TAILS, tails) + self.distance_evidence(value) + max(0.0, *records)
+        return self.tails_at(views)[0] + self.distance_evidence(value) + max(0.0, *records)
 
-    def score(self, value: float, evidence: float) -> float:
-        """E / T; what is below 1 is lifted towards 1 by the distance from the season; at most 100."""
+    def tails_at(self, views: dict[str, float]) -> tuple[float, float]:
+        """LP, and what is missing in it because the level of the last hour said it before."""
+        found = {name: self.tail_weight(name) * self._tail_evidence(name, views[name]) for name in TAIL_WEIGHTS}
+        told = sum(min(found[name], self.told(name, views[name])) for name in LASTING)
+        return self.counted(sum(found.values()), sum(found[name] for name in FRESH), told)
+
+    def counted(self, total: float, fresh: float, told: float) -> tuple[float, float]:
+        """min(8, total - (1 - g) told) and what is missing to min(8, total), g = (fresh - .4) / .8 within 0 and 1."""
+        anew = min(1.0, max(0.0, (fresh - ANEW_FROM) / ANEW_REACH))
+        lp = min(MOST_OF_TAILS, total - (1 - anew) * told)
+        return lp, min(MOST_OF_TAILS, total) - lp
+
+    def hour(self) -> float:
+        """The median of the last hour: at least 3 columns, at most 60, of which two must be valid."""
+        columns = min(60, max(3, 3600 // self.step_s))
+        return median(self.x[max(0, len(self.x) - columns) :], 2)
+
+    def told(self, name: str, r: float) -> float:
+        """Weighted evidence of the last hour's level in a lasting view, where it lies on the same side as r."""
+        tail, level = self.tails[name], self.hour()
+        if tail is None or math.isnan(level) or math.isnan(r) or (level > tail.upper_gate) != (r > tail.upper_gate):
+            return 0.0
+        return TAIL_WEIGHTS[name] * tail.evidence(level)
+
+    def score(self, value: float, evidence: float, told: float) -> float:
+        """E / T, at most 100; what is below 1 is lifted towards 1 by what was left out as told and by the season."""
         found = evidence / self.limit
         if found < 1:
-            found += (1 - found) * GRADED * self.distance_evidence(value) / SEASON_EVIDENCE
+            told /= self.limit
+            distance = self.distance_evidence(value) / SEASON_EVIDENCE
+            usual = (1 - LIFT_BY_SEASON * distance) * math.exp(-LIFT_BY_TOLD * told)
+            found += (1 - found) * MOST_LIFTED * (1 - usual)
         return min(MOST_SCORE, found)
 
     def distance_evidence(self, value: float, slack: float = 0.0) -> float:
@@ -403,18 +448,51 @@ class Twin:
     def evidence_range(self, value: float) -> tuple[float, float]:
         """Smallest and largest E when every residual and every scale carries the error of `slack`."""
         views = self.views_at(value)
-        low = high = below = above = 0.0
-        for name in TAIL_WEIGHTS:
-            least, most = self._tail_range(name, views[name])
-            low, high = low + self.tail_weight(name) * least, high + self.tail_weight(name) * most
+        ranges = {name: self._tail_range(name, views[name]) for name in TAIL_WEIGHTS}
+        told = {name: self._told_range(name, views[name]) for name in LASTING}
+        low = self._least_counted(ranges, told)
+        high = self._most_counted(ranges, told)
+        below = above = 0.0
         for name, share in NOVELTY_SHARES.items():
             least, most = self._novelty_range(name, views[name])
             weight = share * self.novelty_weight(name)
             below, above = max(below, weight * least), max(above, weight * most)
         slack = 16 * ROUNDING * max(self.largest, abs(value))
         near, far = self.distance_evidence(value, -slack), self.distance_evidence(value, slack)
-        low, high = min(MOST_OF_TAILS, low) + near + below, min(MOST_OF_TAILS, high) + far + above
+        low, high = low + near + below, high + far + above
         return low * (1 - 1e-6) - 1e-9, high * (1 + 1e-6) + 1e-9
+
+    def total_range(self, value: float) -> tuple[float, float]:
+        """Smallest and largest LP if nothing were left out, as for `evidence_range`."""
+        views = self.views_at(value)
+        ranges = [(self.tail_weight(name), self._tail_range(name, views[name])) for name in TAIL_WEIGHTS]
+        low, high = (min(MOST_OF_TAILS, sum(weight * ends[k] for weight, ends in ranges)) for k in (0, 1))
+        return low * (1 - 1e-6) - 1e-9, high * (1 + 1e-6) + 1e-9
+
+    def _least_counted(self, ranges: dict[str, tuple[float, float]], told: dict[str, tuple[float, float]]) -> float:
+        """LP with the least of each view's evidence and the most that was told."""
+        found = {name: self.tail_weight(name) * ranges[name][0] for name in TAIL_WEIGHTS}
+        before = sum(min(found[name], told[name][1]) for name in LASTING)
+        return self.counted(sum(found.values()), sum(found[name] for name in FRESH), before)[0]
+
+    def _most_counted(self, ranges: dict[str, tuple[float, float]], told: dict[str, tuple[float, float]]) -> float:
+        """LP with the most of each view's evidence and the least that was told."""
+        found = {name: self.tail_weight(name) * ranges[name][1] for name in TAIL_WEIGHTS}
+        before = sum(min(found[name], told[name][0]) for name in LASTING)
+        return self.counted(sum(found.values()), sum(found[name] for name in FRESH), before)[0]
+
+    def _told_range(self, name: str, r: float) -> tuple[float, float]:
+        """`told` when level and residual carry the error of `slack`: the level near a gate may be said or not."""
+        level, tail = self.hour(), self.tails[name]
+        if tail is None or math.isnan(level) or math.isnan(r):
+            return 0.0, 0.0
+        slack = 2 * self.slack(name, r)
+        sides = {r + a > tail.upper_gate for a in (-slack, slack)}
+        least, most = self._tail_range(name, level)
+        same = {level + a > tail.upper_gate for a in (-slack, slack)} == sides and len(sides) == 1
+        other = not same and len(sides) == 1 and abs(level - tail.upper_gate) > slack
+        weight = TAIL_WEIGHTS[name]
+        return (weight * least if same else 0.0), (0.0 if other else weight * most)
 
     def _tail_range(self, name: str, r: float) -> tuple[float, float]:
         tail = self.tails[name]

@@ -145,15 +145,21 @@ class Chain:
     def open(self) -> judgement.Context:
         f, c = self.fitted, self.context
         judgement.open_column(
-            self.all, self.column, self.ring, self.offset, self.shape.period, self.shape.novelty, self.limit, f.valid,
-            f.origin, f.first, f.tail, f.extreme, f.future, f.holt, f.median, f.floor, f.spread, f.never_negative,
-            c.centre, c.weight, c.expected, c.lower, c.upper, c.start,
+            self.all, self.column, self.ring, self.offset, self.shape.period, self.shape.hour, self.shape.novelty,
+            self.limit, f.valid, f.origin, f.first, f.tail, f.extreme, f.future, f.holt, f.median, f.floor, f.spread,
+            f.never_negative, c.centre, c.weight, c.expected, c.lower, c.upper, c.start,
         )  # fmt: skip
         return c
 
     def evidence(self, row: int, x: float) -> float:
         f, c = self.fitted, self.context
         return float(judgement.evidence(x, c.centre[row], c.weight[row], f.tail[row], f.extreme[row]))
+
+    def tails(self, row: int, x: float) -> tuple[float, float]:
+        """Tail evidence that counts, and what is left out because it was told before."""
+        f, c = self.fitted, self.context
+        counted, told = judgement._tails(x, c.centre[row], c.weight[row], f.tail[row])
+        return float(counted), float(told)
 
     def judge(self, x: F64) -> tuple[F64, F64, F64]:
         """Score and band of the open column for these samples."""
