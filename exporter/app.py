@@ -14,9 +14,12 @@ import requests
 from prometheus_client import CollectorRegistry
 
 from exporter import __version__, names
-from exporter.config import Config, Query, content_hash, load, mask
+from exporter.config import Config, Query, RemoteWrite, content_hash, load, mask
 from exporter.errors import ConfigError
 from exporter.publish.exposition import Page
+from exporter.publish.remote_write.metrics import WriteMetrics
+from exporter.publish.remote_write.outlet import Outlet
+from exporter.publish.remote_write.unit_writer import UnitWriter
 from exporter.publish.selfmetrics import SelfMetrics
 from exporter.publish.unit_page import UnitPage, added_labels
 from exporter.publish.web import Landing, LandingRow, LandingUnit, Routes, WebServer
@@ -30,6 +33,7 @@ from exporter.unit import Example, Receipt, Unit
 
 USER_AGENT = f"anomaly-exporter/{__version__}"
 STOP_PATIENCE_S = 2.5  # SIGTERM promises an exit within 5 s, and the web server may take 2 s of it
+FLUSH_PATIENCE_S = 2.0  # for remote write to deliver what is left, while the web server stops
 _SHOWN = 10
 # Threads for cycles, made as they are needed: a query that hangs until its timeout must not keep another one waiting,
 # also when a reload brings more queries. How many requests are under way at once is for max_in_flight to say.
@@ -49,6 +53,12 @@ def make_session(config: Config) -> requests.Session:
     return open_session(
         config.source.http, user_agent=USER_AGENT, timeout_s=config.source.timeout_s, pool_size=max(16, in_flight)
     )
+
+
+def open_target(target: RemoteWrite) -> requests.Session:
+    """The authenticated session of a remote write target."""
+    http = replace(target.http, http_headers=(*target.http.http_headers, *target.headers))
+    return open_session(http, user_agent=USER_AGENT, timeout_s=target.timeout_s, pool_size=1)
 
 
 def make_client(
@@ -78,7 +88,9 @@ def make_client(
 def make_reader(config: Config, client: Client, query: Query) -> Reader:
     """The reader of one query through a client."""
     source = config.source
-    return Reader(client, query.expr, query.step_s, source.max_points_per_query, source.max_in_flight)
+    return Reader(
+        client, query.expr, query.step_s, source.max_points_per_query, source.max_in_flight, source.remote_read
+    )
 
 
 class App:
@@ -91,6 +103,7 @@ class App:
         self._registry = CollectorRegistry()
         self.metrics = SelfMetrics(self._registry, REASONS)
         self.page = Page(self._registry)
+        self.outlet = Outlet(WriteMetrics(self._registry))
         self.units: dict[str, Unit] = {}
         self._config = load(config_file, environ)
         self._session = make_session(self._config)
@@ -141,8 +154,10 @@ class App:
         self._stopped.set()
         self._abandon.set()
         ended = self._schedule.stop(STOP_PATIENCE_S)
+        self.outlet.finish(FLUSH_PATIENCE_S)
         if self._web is not None:
             self._web.stop()
+        self.outlet.wait()
         self._session.close()
         return ended
 
@@ -173,6 +188,7 @@ class App:
 
     def _adopt(self, config: Config, session: requests.Session) -> None:
         """Make the units of a config, keeping the windows of those whose query and server stay the same."""
+        self.outlet.adopt(config.remote_write, open_target)
         keep = self.units if _same_data(config, self._config) else {}
         units: dict[str, Unit] = {}
         for tenant in tenant_ids(config):
@@ -182,12 +198,14 @@ class App:
                 unit = self._kept(keep, tenant, query, reader) or self._made(config, tenant, query, reader)
                 units[unit.key] = unit
         old, self.units, self._config = self.units, units, config
-        self._schedule.set_jobs([self._job(unit) for unit in units.values()])
+        # Before the new ones run: they must know up to when the old ones have written their series.
         for key, unit in old.items():
             if units.get(key) is not unit:
                 unit.close()
                 if key not in units:
+                    self.outlet.forget(key)
                     self.metrics.forget_unit(unit.tenant, unit.query.name)
+        self._schedule.set_jobs([self._job(unit) for unit in units.values()])
 
     def _kept(self, units: Mapping[str, Unit], tenant: str, query: Query, reader: Reader) -> Unit | None:
         for unit in units.values():
@@ -199,13 +217,16 @@ class App:
     def _made(self, config: Config, tenant: str, query: Query, reader: Reader) -> Unit:
         vmanomaly = config.metric_names == "vmanomaly"
         models = [model.name for model in query.models]
+        families = self._families(config)
+        key = f"{tenant}/{query.name}" if tenant else query.name
         page = UnitPage(
-            self.page,
+            self.page if config.metrics_page == "results" else None,
             # Two generations of one unit may overlap during a reload; the page tells them apart.
             f"{tenant}/{query.name}/{time.monotonic_ns()}",
             added_labels(query.name, tenant, vmanomaly=vmanomaly),
             models,
-            self._families(config),
+            families,
+            UnitWriter(self.outlet, key, families, models) if config.remote_write else None,
         )
         self.metrics.register_unit(tenant, query.name, models)
         for counter in raw_counters(query.expr):
@@ -272,10 +293,11 @@ def _same_data(new: Config, old: Config) -> bool:
 
     def told(config: Config) -> Config:
         source = replace(config.source, http=old.source.http, timeout_s=0, accept_gzip=False, max_in_flight=1,
-                         max_points_per_query=1, max_body_bytes=1)  # fmt: skip
-        return replace(config, source=source, queries=(), tenants=(), interval_s=0, window_s=0, step_s=0)
+                         max_points_per_query=1, max_body_bytes=1, remote_read=False)  # fmt: skip
+        return replace(config, source=source, queries=(), tenants=(), interval_s=0, window_s=0, step_s=0,
+                       remote_write=())  # fmt: skip
 
-    return told(new) == told(old)
+    return told(new) == told(old) and bool(new.remote_write) == bool(old.remote_write)
 
 
 def _landing_unit(unit: Unit) -> LandingUnit:

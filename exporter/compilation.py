@@ -10,11 +10,17 @@ import json
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from exporter import names
 from exporter.config import Query
 from exporter.models.settings import RobustBandSettings, ShesdSettings
 from exporter.publish.exposition import Page
+from exporter.publish.remote_write.labels import LabelBytes, name_field
+from exporter.publish.remote_write.version2 import to_version_2
+from exporter.publish.remote_write.wire import encode, series_ends
 from exporter.publish.unit_page import UnitPage
+from exporter.source.remote_read import collector
 from exporter.source.scan import Answer, scan_answer
 from exporter.unit import Unit
 
@@ -51,8 +57,21 @@ class _MadeUp:
         return scan_answer(json.dumps(body, separators=(",", ":")).encode())
 
 
+def _compile_remote_write() -> None:
+    labels = LabelBytes()
+    for _ in range(2):  # the second time the bytes of the first are waste, and are cleared away
+        labels.set_row(0, [("i", "x" * 100_000)])
+    one = np.ones(1, np.int64)
+    encoded = encode(name_field("made_up"), *labels.arrays(), one - 1, one.view(np.uint64), one)
+    raw = encoded.data.tobytes()
+    to_version_2(raw)
+    series_ends(raw, encoded.samples)
+
+
 def compile_kernels() -> None:
     """Run some cycles over made-up series, which compiles whatever is not compiled yet. Takes about a minute cold."""
+    _compile_remote_write()
+    collector.compile_kernels()
     # One series alone is another case: a column of a matrix with a single row lies in memory like a row.
     for plain, series in itertools.product((True, False), (1, 2)):
         query = Query(

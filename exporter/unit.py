@@ -129,6 +129,7 @@ class Unit:
     # -- one cycle -----------------------------------------------------------------------------------------------------
 
     def _run(self, time_s: int, receipt: Receipt) -> None:
+        self._page.begin(time_s)
         taken = self._intake.update(time_s)
         self._report_intake(taken, receipt)
         for rows in taken.new_rows:
@@ -152,14 +153,15 @@ class Unit:
     def _publish(self, time_s: int) -> None:
         judging = self._judging
         rows = judging.current
+        times_ms = judging.judged_ms[rows]
         for model, bands in judging.bands.items():
-            self._page.render(SCORE, model, rows, bands.score[rows], _COMPUTED)
-            self._page.render(EXPECTED, model, rows, bands.expected[rows], _COMPUTED)
-            self._page.render(LOWER, model, rows, bands.lower[rows], _COMPUTED)
-            self._page.render(UPPER, model, rows, bands.upper[rows], _COMPUTED)
-            self._page.render(VALUE, model, rows, judging.value[rows], _EXACT)
+            self._page.render(SCORE, model, rows, bands.score[rows], _COMPUTED, times_ms)
+            self._page.render(EXPECTED, model, rows, bands.expected[rows], _COMPUTED, times_ms)
+            self._page.render(LOWER, model, rows, bands.lower[rows], _COMPUTED, times_ms)
+            self._page.render(UPPER, model, rows, bands.upper[rows], _COMPUTED, times_ms)
+            self._page.render(VALUE, model, rows, judging.value[rows], _EXACT, times_ms)
         for name, signal in judging.signals.items():
-            self._page.render(SIGNALS[name], "", rows, signal.score[rows], _COMPUTED)
+            self._page.render(SIGNALS[name], "", rows, signal.score[rows], _COMPUTED, times_ms)
         gone = np.flatnonzero(judging.state == ABSENT)
         self._page.render(ABSENT_FAMILY, "", gone, time_s - self._window.last_ms[gone] / 1000.0, _COMPUTED)
         self._page.show()

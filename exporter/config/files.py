@@ -11,12 +11,15 @@ from exporter.config.schema import Config, HttpConfig, TlsConfig
 def unreadable_files(config: Config) -> tuple[str, ...]:
     """One sentence per named file that can't be read now (``source.tls_config.ca_file: ...``); for ``check``."""
     told = []
-    for key, path in _named(config.source.http):
+    named = [(f"source.{key}", path) for key, path in _named(config.source.http)]
+    for index, target in enumerate(config.remote_write):
+        named += [(f"remote_write[{index}].{key}", path) for key, path in _named(target.http)]
+    for key, path in named:
         try:
             with Path(path).open("rb") as file:
                 file.read(1)
         except OSError as error:
-            told.append(f"source.{key}: can't read {path}: {(error.strerror or 'unreadable').lower()}")
+            told.append(f"{key}: can't read {path}: {(error.strerror or 'unreadable').lower()}")
     return tuple(told)
 
 

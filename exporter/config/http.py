@@ -195,19 +195,19 @@ def read_proxy(block: Block) -> ProxyConfig:
 
 def read_headers(spot: Spot) -> tuple[Header, ...]:
     """Headers by name, each with values, secrets and files."""
-    return _by_name(spot, _read_header)
+    return headers_by_name(spot, _read_header)
 
 
 def read_connect_headers(spot: Spot) -> tuple[Header, ...]:
     """Headers by name, each with a list of secret values."""
-    return _by_name(spot, lambda name, below: Header(name, secrets=list_of(secret)(below)))
+    return headers_by_name(spot, lambda name, below: Header(name, secrets=list_of(secret)(below)))
 
 
 def _read_header(name: str, spot: Spot) -> Header:
     block = spot.block("http_headers")
     if not block.given("values", "secrets", "files"):
         block.note(spot.node.mark, "values", "missing", allowed="values, secrets or files")
-    values = list_of(_header_value(name))
+    values = list_of(header_value(name))
     return Header(
         name,
         values=block.get("values", values, ()),
@@ -216,14 +216,17 @@ def _read_header(name: str, spot: Spot) -> Header:
     )
 
 
-def _header_value(name: str) -> Reader[str]:
+def header_value(name: str) -> Reader[str]:
+    """A value of the header of this name; not shown in errors when the name sounds secret."""
+
     def read(spot: Spot) -> str:
         return line(Spot(spot.setting, spot.node, spot.path, spot.secret or sounds_secret(name)))
 
     return read
 
 
-def _by_name(spot: Spot, read: Callable[[str, Spot], Header]) -> tuple[Header, ...]:
+def headers_by_name(spot: Spot, read: Callable[[str, Spot], Header]) -> tuple[Header, ...]:
+    """The headers of a mapping, each read by ``read(name, spot)``; names that are bad or given twice are noted."""
     headers: dict[str, Header] = {}
     for name, entry in spot.mapping().entries.items():
         below = spot.below(name, entry.node)

@@ -62,7 +62,10 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
             "[{name: load, expr: node_load1}]"),
         Key("metric_names", "text", "default", "`default`, or `vmanomaly` to publish under vmanomaly's metric and label"
             " names.", "vmanomaly"),
-        Key("remote_write", "list", "[]", "Must be empty: not available in this version.", "[]"),
+        Key("metrics_page", "text", "results", "`results`, or `self`: `/metrics` shows the exporter's own metrics only,"
+            " and the results go by `remote_write`.", "self"),
+        Key("remote_write", "list of blocks", "[]", "Targets that all results are written to: Prometheus'"
+            " `remote_write` blocks.", "[{url: 'http://mimir:8080/api/v1/push'}]"),
     ),
     "global": (
         Key("interval", "duration", "1m", "How often the newest sample of every series is judged. At least 1s, at most"
@@ -83,6 +86,8 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
             " 1000 to 100000000.", "1000000"),
         Key("max_body_bytes", "size", "512MiB", "Largest answer that is read, after decompression. 64KiB to 16GiB.",
             "1GiB"),
+        Key("remote_read", "boolean", "false", "Read the window of plain selectors by Prometheus' streamed remote read"
+            " (`/api/v1/read`) where the server offers it; see below.", "true"),
         Key("params", "mapping of texts", "{}", "URL parameters added to every query.", '{nocache: "1"}'),
         *HTTP_KEYS,
     ),
@@ -166,6 +171,41 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
             "0.05"),
         Key("seasonal", "text", "median", "How the season is removed: `median` (phase medians, fast) or `stl` (as in"
             " the paper, thousands of times slower).", "stl"),
+    ),
+    "remote_write": (
+        Key("url", "URL", REQUIRED, "Where samples are written to. Prometheus: `/api/v1/write`; Mimir and Cortex:"
+            " `/api/v1/push`. A query in it is kept, but not shown.", "http://prometheus:9090/api/v1/write"),
+        Key("name", "text", "", "Label `target` of the metrics about it, each name once: up to 64 letters, digits and"
+            " `_ . : -`. Without it: host and port of the URL.", "long_term"),
+        Key("remote_timeout", "duration", "30s", "Longest wait for an answer; 100ms to 10m.", "10s"),
+        Key("headers", "mapping of texts", "{}", "More headers, by name. Not allowed: headers that the client sets"
+            " itself.", "{X-Scope-OrgID: team-a}"),
+        Key("protobuf_message", "text", "prometheus.WriteRequest", "`prometheus.WriteRequest` (protocol 1.0) or"
+            " `io.prometheus.write.v2.Request` (2.0; goes back to 1.0 where the receiver does not know it).",
+            "io.prometheus.write.v2.Request"),
+        Key("write_relabel_configs", "list", "[]", "Must be empty: not available in this version.", "[]"),
+        Key("queue_config", "block", "{}", "The queue in front of the target.", "{max_samples_per_send: 5000}"),
+        *HTTP_KEYS,
+    ),
+    "queue_config": (
+        Key("capacity", "integer", "10000000", "Samples that may wait; beyond it the oldest are dropped and counted."
+            " 1 to 1000000000.", "1000000"),
+        Key("max_bytes", "size", "512MiB", "Memory that waiting samples may take, about 50 bytes each; beyond it the"
+            " oldest are dropped. 1MiB to 1TiB.", "64MiB"),
+        Key("max_samples_per_send", "integer", "2000", "Samples in a request, at most. 1 to 1000000, up to"
+            " `capacity`.", "5000"),
+        Key("batch_send_deadline", "duration", "5s", "A request that is not full waits so long for more; 0s to 10m.",
+            "1s"),
+        Key("min_backoff", "duration", "30ms", "Wait after the first failure; doubles with each further one. 1ms to"
+            " 10m.", "100ms"),
+        Key("max_backoff", "duration", "5s", "Longest wait between two attempts, but for a longer `Retry-After` (at"
+            " most 5m). 1ms to 1h.", "30s"),
+        Key("retry_on_http_429", "boolean", "true", "Send again what was answered with 429; otherwise it is dropped.",
+            "false"),
+        Key("sample_age_limit", "duration", "0s", "Waiting samples older than this are dropped; 0s is no limit. At most"
+            " 1y.", "1h"),
+        Key("min_shards", "integer", "1", "Accepted for compatibility: a target has one connection. 1 to 10000.", "1"),
+        Key("max_shards", "integer", "1", "Accepted for compatibility: a target has one connection. 1 to 10000.", "50"),
     ),
 }  # fmt: skip
 

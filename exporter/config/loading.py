@@ -8,16 +8,20 @@ from pathlib import Path
 
 from exporter.config.document import Mark, Problems, read_document
 from exporter.config.http import TENANT_HEADER, read_http
-from exporter.config.queries import Times, no_remote_write, read_global, read_query, read_tenant, unique
+from exporter.config.queries import Times, read_global, read_query, read_tenant, unique
 from exporter.config.reading import Block, Setting, Spot
-from exporter.config.schema import MIB, Config, MetricNames, Query, Source, Tenant, no_params
+from exporter.config.remote_write import read_remote_writes
+from exporter.config.schema import MIB, Config, MetricNames, MetricsPage, Query, RemoteWrite, Source, Tenant, no_params
 from exporter.config.values import boolean, choice, duration_ms, integer, server_url, size_bytes, text_mapping
 from exporter.errors import ConfigError, Problem
 
 MAX_FILE_BYTES = 4 * MIB
 NO_TENANTS: tuple[Tenant, ...] = ()
+NO_TARGETS: tuple[RemoteWrite, ...] = ()
+USUAL_PAGE: MetricsPage = "results"
 
 _NAMES: tuple[MetricNames, ...] = ("default", "vmanomaly")
+_PAGES: tuple[MetricsPage, ...] = ("results", "self")
 _BODY_ALLOWED = "a size from 64KiB to 16GiB: a number of bytes, or with KiB, MiB, GiB"
 
 
@@ -51,6 +55,10 @@ def read_config(block: Block) -> Config:
     source = block.need("source", read_source, Source(""))
     tenants = block.get("tenants", read_tenants, NO_TENANTS)
     _check_tenant_header(block, source, tenants)
+    targets = block.get("remote_write", read_remote_writes, NO_TARGETS)
+    page = block.get("metrics_page", choice(*_PAGES), USUAL_PAGE)
+    if page == "self" and not targets and block.usable("remote_write"):
+        block.blame("metrics_page", "the results would go nowhere", allowed="results, or a remote_write target")
     return Config(
         source=source,
         queries=block.need("queries", lambda spot: read_queries(spot, times), ()),
@@ -59,7 +67,8 @@ def read_config(block: Block) -> Config:
         step_s=times.step_s,
         tenants=tenants,
         metric_names=block.get("metric_names", choice(*_NAMES), "default"),
-        remote_write=block.get("remote_write", no_remote_write, ()),
+        metrics_page=page,
+        remote_write=targets,
     )
 
 
@@ -74,6 +83,7 @@ def read_source(spot: Spot) -> Source:
         max_in_flight=block.get("max_in_flight", integer(1, 64), 4),
         max_points_per_query=block.get("max_points", integer(1000, 100_000_000), 2_000_000),
         max_body_bytes=block.get("max_body_bytes", size_bytes(1 << 16, 1 << 34, _BODY_ALLOWED), 512 * MIB),
+        remote_read=block.get("remote_read", boolean, False),
         query_params=block.get("params", text_mapping, no_params()),
     )
 

@@ -16,6 +16,7 @@ from exporter.config.schema import (
     OAuth2,
     ProxyConfig,
     Query,
+    RemoteWrite,
     Source,
     TlsConfig,
 )
@@ -46,21 +47,45 @@ def _config(config: Config) -> Yaml:
         "tenants": [{"id": tenant.id} for tenant in config.tenants],
         "queries": [_query(query) for query in config.queries],
         "metric_names": config.metric_names,
-        "remote_write": list(config.remote_write),
+        "metrics_page": config.metrics_page,
+        "remote_write": [_remote_write(target) for target in config.remote_write],
     }
 
 
 def _source(source: Source) -> Yaml:
     return {
         "url": source.url,
-        "timeout": format_duration(round(source.timeout_s * 1000)),
+        "timeout": _millis(source.timeout_s),
         "accept_gzip": source.accept_gzip,
         "max_in_flight": source.max_in_flight,
         "max_points": source.max_points_per_query,
         "max_body_bytes": source.max_body_bytes,
+        "remote_read": source.remote_read,
         "params": _params(source.query_params),
         **_http(source.http),
     }
+
+
+def _remote_write(target: RemoteWrite) -> Yaml:
+    queue = target.queue
+    shown: Yaml = {
+        "url": mask_url(target.url),
+        "name": target.name,
+        "remote_timeout": _millis(target.timeout_s),
+        "protobuf_message": target.message,
+    }
+    headers = {header.name: MASK if sounds_secret(header.name) else header.values[0] for header in target.headers}
+    shown["queue_config"] = {
+        "capacity": queue.capacity,
+        "max_bytes": queue.max_bytes,
+        "max_samples_per_send": queue.max_samples_per_send,
+        "batch_send_deadline": _millis(queue.batch_send_deadline_s),
+        "min_backoff": _millis(queue.min_backoff_s),
+        "max_backoff": _millis(queue.max_backoff_s),
+        "retry_on_http_429": queue.retry_on_http_429,
+        "sample_age_limit": _millis(queue.sample_age_limit_s),
+    }
+    return shown | _set(headers=headers) | _http(target.http)
 
 
 def _http(http: HttpConfig) -> Yaml:
@@ -164,6 +189,10 @@ def _set(**values: object) -> Yaml:
 
 def _texts(secrets: Iterable[Secret]) -> list[str]:
     return [MASK for _ in secrets]
+
+
+def _millis(duration_s: float) -> str:
+    return format_duration(round(duration_s * 1000))
 
 
 def _seconds(duration_s: int) -> str:

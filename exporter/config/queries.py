@@ -204,13 +204,6 @@ def read_signals(spot: Spot) -> tuple[Signal, ...]:
     return tuple(signals)
 
 
-def no_remote_write(spot: Spot) -> tuple[()]:
-    """The empty list: remote write is not there yet."""
-    if spot.listing().items:
-        raise spot.fault("remote write is not available in this version", allowed="[]; Prometheus scrapes /metrics")
-    return ()
-
-
 def sensitivity(spot: Spot) -> float:
     """A factor on the threshold, by word or number."""
     value = spot.expanded()

@@ -16,6 +16,8 @@ MIB = 1 << 20
 
 Direction = Literal["both", "above", "below"]
 MetricNames = Literal["default", "vmanomaly"]
+MetricsPage = Literal["results", "self"]
+ProtobufMessage = Literal["prometheus.WriteRequest", "io.prometheus.write.v2.Request"]
 TlsVersion = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
 
 SENSITIVITIES = {"high": 0.85, "normal": 1.0, "low": 1.25}
@@ -124,7 +126,35 @@ class Source:
     max_in_flight: int = 4
     max_points_per_query: int = 2_000_000
     max_body_bytes: int = 512 * MIB
+    remote_read: bool = False
     query_params: Mapping[str, str] = field(default_factory=no_params, repr=False, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueConfig:
+    """The queue of one remote write target: at most ``capacity`` samples, which take at most ``max_bytes``."""
+
+    capacity: int = 10_000_000
+    max_bytes: int = 512 * MIB
+    max_samples_per_send: int = 2000
+    batch_send_deadline_s: float = 5.0
+    min_backoff_s: float = 0.03
+    max_backoff_s: float = 5.0
+    retry_on_http_429: bool = True
+    sample_age_limit_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteWrite:
+    """A remote write target. ``name`` is its label; ``url`` has no credentials, but its query may hold a secret."""
+
+    name: str
+    url: str = field(repr=False)
+    timeout_s: float = 30.0
+    headers: tuple[Header, ...] = ()
+    http: HttpConfig = HttpConfig()
+    message: ProtobufMessage = "prometheus.WriteRequest"
+    queue: QueueConfig = QueueConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +189,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole config file. ``remote_write`` is always empty in this version."""
+    """A whole config file. ``metrics_page: self`` keeps the results off /metrics; then there is a remote write."""
 
     source: Source
     queries: tuple[Query, ...]
@@ -168,4 +198,5 @@ class Config:
     step_s: int = 300
     tenants: tuple[Tenant, ...] = ()
     metric_names: MetricNames = "default"
-    remote_write: tuple[()] = ()
+    metrics_page: MetricsPage = "results"
+    remote_write: tuple[RemoteWrite, ...] = ()

@@ -201,6 +201,16 @@ def token_url(spot: Spot) -> str:
     return parts.geturl()
 
 
+def write_url(spot: Spot) -> str:
+    """An HTTP URL without credentials and fragment; it may have a query."""
+    parts = _url_parts(spot)
+    if "@" in parts.netloc:
+        raise spot.fault("holds credentials", allowed="them under basic_auth or authorization")
+    if parts.fragment:
+        raise spot.fault("has a fragment", allowed="a URL without `#`")
+    return parts.geturl()
+
+
 def proxy_url(spot: Spot) -> Secret:
     """The URL of an HTTP or HTTPS proxy; may hold credentials."""
     parts = _url_parts(spot)

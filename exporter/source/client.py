@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,8 +16,8 @@ import urllib3
 from prometheus_api_client import PrometheusConnect
 
 from exporter.errors import SourceError, SourceRefused, SourceUnavailable
-from exporter.source.answer import garbled
-from exporter.source.download import Bounds, read_body, read_start
+from exporter.source.answer import garbled, plain_text
+from exporter.source.download import Bounds, read_body, read_pieces, read_start
 from exporter.source.faults import status_error, translated
 
 TENANT_HEADER = "X-Scope-OrgID"
@@ -74,6 +74,23 @@ class Client:
         span = {"start": _seconds(start_s), "end": _seconds(end_s), "step": _seconds(step_s)}
         return self.fetch("query_range", {"query": expr, **span, "timeout": _seconds(self.timeout_s)})
 
+    def stream(self, endpoint: str, data: bytes, headers: Mapping[str, str], media_type: str) -> Generator[bytes]:
+        """POST bytes to ``/api/v1/<endpoint>`` and give the body of the answer piece by piece as it comes.
+
+        One attempt, which takes its slot until the iterator ends or is closed, and which is not observed: only the
+        caller knows whether the pieces made sense. Raises SourceGarbled besides the errors above when the answer is
+        not of ``media_type`` or is packed.
+        """
+        origin = self.origin(endpoint)
+        bounds = Bounds(self.max_body_bytes, time.monotonic() + self.timeout_s, self.stop)
+        with self.slots, self._send_bytes(endpoint, data, headers) as response:
+            if response.status_code != 200:
+                raise self._refusal(response, endpoint, bounds.deadline_s)
+            told = response.headers.get("Content-Type", "no type")
+            if not told.lower().startswith(media_type) or "Content-Encoding" in response.headers:
+                raise garbled(origin, f"answered {plain_text(told)} instead of a stream of {media_type}")
+            yield from read_pieces(response, bounds, origin)
+
     def origin(self, endpoint: str) -> str:
         """How messages name an endpoint: its URL without credentials, and the tenant."""
         parts = urlsplit(f"{self.base_url}/api/v1/{endpoint}")
@@ -127,6 +144,17 @@ class Client:
                 timeout=(min(_LONGEST_CONNECT_S, self.timeout_s), self.timeout_s),
             )
 
+    def _send_bytes(self, endpoint: str, data: bytes, headers: Mapping[str, str]) -> requests.Response:
+        with translated(self.origin(endpoint)):
+            return self.session.post(
+                f"{self.base_url}/api/v1/{endpoint}",
+                params=dict(self.params),
+                data=data,
+                headers={"Accept-Encoding": "identity", **headers, **self._tenant_header()},
+                stream=True,
+                timeout=(min(_LONGEST_CONNECT_S, self.timeout_s), self.timeout_s),
+            )
+
     def _tenant_header(self) -> dict[str, str]:
         return {} if self.tenant is None else {TENANT_HEADER: self.tenant}
 
@@ -134,8 +162,13 @@ class Client:
         origin = self.origin(endpoint)
         if response.status_code == 200:
             return read_body(response, Bounds(self.max_body_bytes, deadline_s, self.stop), origin)
+        raise self._refusal(response, endpoint, deadline_s)
+
+    def _refusal(self, response: requests.Response, endpoint: str, deadline_s: float) -> SourceError:
+        """The error for a status other than 200."""
+        origin = self.origin(endpoint)
         text = read_start(response, Bounds(_ERROR_BYTES, deadline_s, self.stop), origin).decode("utf-8", "replace")
-        raise status_error(origin, response.status_code, text, response.headers)
+        return status_error(origin, response.status_code, text, response.headers)
 
     # --- discovery, for people rather than for the hot path ---------------------------------------------------------
 
@@ -162,6 +195,16 @@ class Client:
             return {}
         data = answer.get("data") if isinstance(answer, dict) else None
         return {str(key): str(value) for key, value in data.items()} if isinstance(data, dict) else {}
+
+    def config_text(self) -> str:
+        """The server's own config as YAML; "" where that is not offered or not told to these credentials."""
+        try:
+            answer = json.loads(self._observed("status/config", {}, post=False))
+        except (SourceRefused, ValueError):
+            return ""
+        data = answer.get("data") if isinstance(answer, dict) else None
+        text = data.get("yaml") if isinstance(data, dict) else None
+        return text if isinstance(text, str) else ""
 
     def metadata(self, metric: str) -> str:
         """The type of a metric as its target declared it (``counter``, ``gauge``, ...); "" when not known."""

@@ -32,15 +32,23 @@ def read_body(response: requests.Response, bounds: Bounds, origin: str) -> bytea
     Raises SourceTooMuch as soon as the body is or declares to be beyond the cap, SourceUnavailable when it ends
     early or drips on beyond the deadline, SourceGarbled when it can't be unpacked.
     """
+    body = bytearray()
+    for piece in read_pieces(response, bounds, origin):
+        body += piece
+    return body
+
+
+def read_pieces(response: requests.Response, bounds: Bounds, origin: str) -> Iterator[bytes]:
+    """The body, unpacked, as it comes: in pieces of at most 256 KiB unless it is packed. Raises as ``read_body``."""
     declared = response.headers.get("Content-Length", "")
     if declared.isdigit() and int(declared) > bounds.body_bytes:
         raise too_big(origin, bounds.body_bytes)
-    body = bytearray()
+    taken_bytes = 0
     for piece in _unpacked(response, bounds, origin):
-        body += piece
-        if len(body) > bounds.body_bytes:
+        taken_bytes += len(piece)
+        if taken_bytes > bounds.body_bytes:
             raise too_big(origin, bounds.body_bytes)
-    return body
+        yield piece
 
 
 def read_start(response: requests.Response, bounds: Bounds, origin: str) -> bytes:

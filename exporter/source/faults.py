@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import html
 import http.client
 import json
 import re
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterator, Mapping
 
 import requests
@@ -18,6 +16,7 @@ import urllib3
 from prometheus_api_client.exceptions import PrometheusApiClientException
 
 from exporter.errors import SourceError, SourceGarbled, SourceRefused, SourceTooMuch, SourceUnavailable
+from exporter.retry_after import retry_after_s
 from exporter.source.answer import plain_text
 
 # All values of SourceError.reason, so that they can be labels of a counter.
@@ -91,17 +90,6 @@ def plain_words(text: str) -> str:
     if isinstance(parsed, dict):
         parsed = parsed.get("error") or parsed.get("message") or text
     return plain_text(str(parsed))
-
-
-def retry_after_s(header: str) -> float:
-    """A Retry-After header (seconds or a date) as seconds from now; 0 when absent or unreadable."""
-    text = header.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 def too_big(origin: str, body_bytes: int) -> SourceTooMuch:

@@ -11,6 +11,7 @@ from exporter.errors import SourceRefused, SourceTooMuch
 from exporter.source.client import Client
 from exporter.source.planning import halve, plan_range
 from exporter.source.promql import instant_selectors, is_plain_selector, ranged_selectors
+from exporter.source.remote_read.streamed import RemoteRead
 from exporter.source.scan import Answer, scan_answer
 
 _COUNTED_TIMES = 8  # how often the number of series is looked at over a span
@@ -22,7 +23,8 @@ class Reader:
 
     A plain selector is read without the server's look-back: a value belongs to the grid time that ends the step it
     was sampled in, and to no other. ``max_points`` bounds the points of one answer, ``max_in_flight`` the number of
-    queries under way at once. All methods raise the client's errors, and SourceGarbled for a body that is no answer.
+    queries under way at once. ``remote_read``: read spans of a plain selector by streamed remote read, where the server
+    offers it. All methods raise the client's errors, and SourceGarbled for a body that is no answer.
     """
 
     client: Client
@@ -30,10 +32,14 @@ class Reader:
     step_s: int
     max_points: int = 2_000_000
     max_in_flight: int = 4
+    remote_read: bool = False
     plain: bool = field(init=False)
+    _remote: RemoteRead | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.plain = is_plain_selector(self.expr)
+        if self.remote_read and self.plain:
+            self._remote = RemoteRead(self.client, self.expr, self.step_s, self.max_points)
 
     def range(self, start_s: float, end_s: float, series_hint: int | None = None) -> Iterator[Answer]:
         """The values at every grid time (multiple of the step) in [start_s, end_s], in answers of any order.
@@ -45,7 +51,9 @@ class Reader:
         if not plan_range(start_s, end_s, self.step_s, 1, self.max_points):
             return iter(())
         series = self._most_series(start_s, end_s) if series_hint is None else series_hint
-        return self._read_ahead(plan_range(start_s, end_s, self.step_s, series, self.max_points))
+        if self._remote is not None and self._remote.usable():
+            return self._remote.range(start_s, end_s, series, lambda low, high: self._by_queries(low, high, series))
+        return self._by_queries(start_s, end_s, series)
 
     def newest(self, time_s: float, lookback_s: float) -> Answer:
         """The newest samples at ``time_s``.
@@ -95,6 +103,9 @@ class Reader:
 
     def _counting(self) -> str:
         return f"count({self._on_grid()}\n)" if "#" in self.expr else f"count({self._on_grid()})"
+
+    def _by_queries(self, start_s: float, end_s: float, series: int) -> Iterator[Answer]:
+        return self._read_ahead(plan_range(start_s, end_s, self.step_s, series, self.max_points))
 
     def _most_series(self, start_s: float, end_s: float) -> int:
         """The largest number of series at some times of a span."""

@@ -82,7 +82,7 @@ queries:
   - name: good
     expr: up
 remote_write:
-  - url: http://p/api/v1/write
+  - url: p/api/v1/write
 """
     lines = said(text).splitlines()
     assert [re.match(r"f\.yml:(\d+): ([^ ]+): ", line).groups() for line in lines] == [
@@ -106,7 +106,7 @@ remote_write:
         ("24", "queries[1].data_range"),
         ("25", "queries[1].signals[0]"),
         ("26", "queries[2].name"),
-        ("29", "remote_write"),
+        ("29", "remote_write[0].url"),
     ]
 
 

@@ -28,7 +28,9 @@ queries:
     min_history: 1d
   - {<<: *q, name: two, interval: 30s}
 metric_names: default
-remote_write: []
+metrics_page: self
+remote_write:
+  - {url: http://h/w, name: x, headers: {X-B: c}, bearer_token: "${PW}", queue_config: {capacity: 5, max_backoff: 1s}}
 """
 
 BITS = [

@@ -74,6 +74,11 @@ PLACES = {
     ),
     "tls_config": ("source:\n  url: http://p\n  tls_config:\n    {key}: {value}\n", {}),
     "http_headers": ("source:\n  url: http://p\n  http_headers:\n    X-A:\n      {key}: {value}\n", {"values": "[a]"}),
+    "remote_write": ("remote_write:\n  - {key}: {value}\n", {"url": "http://h/w"}),
+    "queue_config": (
+        "remote_write:\n  - url: http://h/w\n    queue_config:\n      {key}: {value}\n",
+        {"capacity": "5000"},
+    ),
     "tenants": ("tenants:\n  - {key}: {value}\n", {"id": "a"}),
     "queries": ("queries:\n  - {key}: {value}\n", {"name": "a", "expr": "up"}),
     "robust_band": (
@@ -98,7 +103,7 @@ def test_the_example_of_every_key_is_read(block: str, key: Key) -> None:
 
 
 # Examples that are right only beside another key, or abridged (`|` opens a PEM text).
-NEEDS_MORE = {"no_proxy", "proxy_connect_header", "ca", "cert", "key"}
+NEEDS_MORE = {"metrics_page", "no_proxy", "proxy_connect_header", "ca", "cert", "key"}
 
 
 def _with_example(block: str, key: Key) -> str:

@@ -63,6 +63,7 @@ source:
   max_in_flight: 2
   max_points: 1000000
   max_body_bytes: 1GiB
+  remote_read: true
   params: {nocache: "1", dedup: ""}
   basic_auth: {username: ae, password_file: secrets/pw}
   tls_config:
@@ -127,6 +128,7 @@ def test_defaults() -> None:
             max_in_flight=4,
             max_points_per_query=2_000_000,
             max_body_bytes=536_870_912,
+            remote_read=False,
             query_params={},
         ),
         queries=(
@@ -152,6 +154,7 @@ def test_defaults() -> None:
         step_s=300,
         tenants=(),
         metric_names="default",
+        metrics_page="results",
         remote_write=(),
     )
 
@@ -168,6 +171,7 @@ def test_source_with_everything(everything: Config) -> None:
     assert source.url == "https://mimir:8080/prometheus"
     assert (source.timeout_s, source.accept_gzip, source.max_in_flight) == (90.0, True, 2)
     assert (source.max_points_per_query, source.max_body_bytes) == (1_000_000, 1 << 30)
+    assert source.remote_read
     assert source.query_params == {"nocache": "1", "dedup": ""}
     assert source.http == HttpConfig(
         basic_auth=BasicAuth(username="ae", password_file="/etc/ae/secrets/pw"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from exporter import names
@@ -92,3 +94,15 @@ def test_withdrawn_comes_back_closed_does_not():
         unit.render(SCORE, "robust_band", ROWS[:1], np.array([1.0]), 9)
         unit.show()
         assert len(text(page)) == left
+
+
+def test_without_a_page_nothing_is_shown_and_without_a_writer_nothing_is_written():
+    unit = UnitPage(None, "q", {"query": "q"}, ["robust_band"], names.FAMILIES)
+    unit.begin(60)
+    unit.admit([(0, {"a": "x"})])
+    unit.render(SCORE, "robust_band", ROWS[:1], np.array([1.5]), 9, np.array([55_000]))
+    unit.show()
+    unit.withdraw()
+    assert unit.backfill(ROWS[:1], np.array([1000]), {}, threading.Event()) == 0
+    unit.dismiss(ROWS[:1])
+    unit.close()

@@ -104,7 +104,8 @@ class LoopbackServer:
             body += connection.recv(65536)
         method, target, _ = first.split(" ")
         url = urlsplit(target)
-        return Request(method, url.path, headers, _first_values(url.query), _first_values(body.decode()))
+        form = body.decode("utf-8", "replace")  # what is no form may be no text either
+        return Request(method, url.path, headers, _first_values(url.query), _first_values(form))
 
     def close(self) -> None:
         self.closing.set()

@@ -17,8 +17,9 @@ from conftest import LoopbackServer, Request, always, http, in_turn
 import exporter.source.faults
 from exporter.config.schema import HttpConfig
 from exporter.errors import SourceGarbled, SourceRefused, SourceTooMuch, SourceUnavailable
+from exporter.retry_after import retry_after_s
 from exporter.source.client import Client
-from exporter.source.faults import REASONS, asks_for_less, retry_after_s
+from exporter.source.faults import REASONS, asks_for_less
 from exporter.source.session import open_session
 
 Serve = Callable[..., LoopbackServer]
