@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.kernels import kernel
-from exporter.models.order import F32, F64, insert_sorted, middle_of_sorted
+from exporter.models.order import F32, F64, I32, insert_sorted, median_of_keys, middle_of_sorted, to_keys
 from exporter.models.robust_band import (
     HIGH_UNIT,
     HIGHEST,
@@ -63,11 +63,15 @@ _SEASON_EVIDENCE = 1.0  # most that the distance from the season alone is worth
 _SEASON_REACH = 10.0  # distance, in typical distances, at which it is worth 63 % of that
 _ANEW_FROM, _ANEW_REACH = 0.4, 0.8  # fresh evidence from which on, and over which, what was said before counts again
 _MOST_LIFTED, _LIFT_BY_SEASON, _LIFT_BY_TOLD = 0.97, 0.5, 2.0  # how a score below 1 is lifted, see `_score`
-_BISECTIONS = 40
+_DOUBLINGS = 120
+_ROUNDS = 60  # of closing in on an edge: seven on average, and every third is a bisection
+_CLOSE = 2.0**-24  # of the first bracket: how far an edge may lie within the true one
+_FEW = 16  # up to so many samples are best sorted by insertion
 
 # Places in a row of `Context.centre` after the views' own.
 _XM6_LOW, _XM6_HIGH, _XM6_OTHER, _RATIO_DAY, _RATIO_HW, _SEASON, _SEASON_SCALE = range(VIEWS, VIEWS + 7)
 _LASTING_PLACES = (TAILS.index(X), TAILS.index(XM6))
+_F3_PLACE = TAILS.index(F3)
 _TOLD = VIEWS + 7  # and as many more as there are lasting views
 _CENTRES = _TOLD + len(LASTING)
 # Places in a row of `Context.weight`: of novelty, of the novelty of `day`, and of what needs two days (1 or 0).
@@ -163,15 +167,6 @@ def evidence(x: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> flo
 
 
 @kernel
-def _normal(x: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> bool:
-    """Whether the evidence is at most `limit`; the distance, which costs an exponential, only where it decides."""
-    rest = _tails(x, centre, weight, tail)[0] + _record(x, centre, weight, extreme)
-    if rest > limit:
-        return False
-    return bool(rest < limit - 1.001 * _SEASON_EVIDENCE or rest + _distance(x, centre, weight) <= limit)
-
-
-@kernel
 def _tails(x: float, centre: F64, weight: F64, tail: F32) -> tuple[float, float]:
     """Weighted tail evidence of the views, at most 8: what counts, and what is left out because it was said before.
 
@@ -229,14 +224,20 @@ def _record(x: float, centre: F64, weight: F64, extreme: F32) -> float:
 
 
 @kernel
-def _median_before(ring: F32, column: int, length: int, at_least: int, box: F32) -> float:
+def _median_before(ring: F32, column: int, length: int, at_least: int, box: F32, keys: I32) -> float:
     """Median of the valid samples of the `length` columns before `column`."""
     size = len(ring)
+    length = min(length, size)
     count = 0
-    for back in range(1, min(length, size) + 1):
+    for back in range(1, length + 1):
         value = ring[(column - back) % size]
-        if not math.isnan(value):
+        if length > _FEW:
+            box[back - 1] = value
+        elif not math.isnan(value):
             count = insert_sorted(box, count, value)
+    if length > _FEW:
+        count = to_keys(box[:length], keys)
+        return median_of_keys(keys[:length], count) if count >= at_least else np.nan
     return middle_of_sorted(box, count) if count >= at_least else np.nan
 
 
@@ -283,14 +284,16 @@ def _season_offset(ring: F32, column: int, origin: int, future: F32, box: F32) -
 
 
 @kernel
-def _set_centres(ring: F32, column: int, origin: int, future: F32, holt: F64, box: F32, centre: F64) -> float:
+def _set_centres(
+    ring: F32, column: int, origin: int, future: F32, holt: F64, box: F32, keys: I32, centre: F64
+) -> float:
     """Centres of all views at `column` from the ring and the fit's future; returns the expected value."""
     place = column - origin - 1 + RECENT
     season = future[F_DAY, place]
     offset = _season_offset(ring, column, origin, future, box)
-    middle = _median_before(ring, column, 48, 3, box)
+    middle = _median_before(ring, column, 48, 3, box, keys)
     centre[X] = 0.0
-    centre[F3] = _median_before(ring, column, 3, 2, box)
+    centre[F3] = _median_before(ring, column, 3, 2, box, keys)
     centre[F48] = middle
     centre[DAY] = season
     centre[DAY_F12] = season + offset
@@ -343,73 +346,131 @@ def open_column(
     ring (N, C) holds column c at place c % C; all columns before `column` count as known, their gaps are NaN. Rows not
     fitted, or whose fit does not reach `column`, get NaN.
     """
-    box = np.empty(64, np.float32)
+    box, keys = np.empty(64, np.float32), np.empty(64, np.int32)
     for r in rows:
         place = column - origin[r] - 1
         expected[r] = lower[r] = upper[r] = starts[r] = np.nan
         if valid[r] < LEAST_SAMPLES or place < 0 or place + RECENT >= future.shape[2]:
             continue
-        centred = _set_centres(ring[r], column, origin[r], future[r], holt[r], box, centre[r])
+        centred = _set_centres(ring[r], column, origin[r], future[r], holt[r], box, keys, centre[r])
         if math.isnan(centred):
             centred = median[r]
         if never_negative[r]:
             centred = max(centred, -offset[r])
         centre[r, _SEASON_SCALE] = _SEASON_REACH * max(spread[r], floor[r])
-        _tell_hour(_median_before(ring[r], column, hour, 2, box), tail[r], centre[r])
+        _tell_hour(_median_before(ring[r], column, hour, 2, box, keys), tail[r], centre[r])
         _weigh_history((column - first[r]) / period, novelty, weight[r])
         expected[r] = centred
-        start = _start(centred, median[r], limit, centre[r], weight[r], tail[r], extreme[r])
+        start, below = _start(centred, median[r], limit, centre[r], weight[r], tail[r], extreme[r])
         starts[r] = start
         if math.isnan(start):
             lower[r], upper[r] = _seasonal_edges(centred, centre[r], tail[r], floor[r])
             if never_negative[r]:
                 lower[r] = max(lower[r], -offset[r])
             continue
-        lower[r] = _edge(start, -floor[r], limit, centre[r], weight[r], tail[r], extreme[r])
-        upper[r] = _edge(start, floor[r], limit, centre[r], weight[r], tail[r], extreme[r])
+        stride = _first_stride(floor[r], tail[r])
+        lower[r] = _edge(start, below, -stride, limit, centre[r], weight[r], tail[r], extreme[r])
+        upper[r] = _edge(start, below, stride, limit, centre[r], weight[r], tail[r], extreme[r])
         if never_negative[r]:
             lower[r] = max(lower[r], min(-offset[r], start))
         expected[r] = min(max(centred, lower[r]), upper[r])
 
 
 @kernel
-def _start(centred: float, median: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
-    """A value that is certainly normal, from which the edges are searched; NaN when none of the candidates is."""
+def _start(
+    centred: float, median: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32
+) -> tuple[float, float]:
+    """A value that is certainly normal, from which the edges are searched, and what is found there; NaN when none of
+    the candidates is."""
     for candidate in (centred, median, centre[F3]):
-        if not math.isnan(candidate) and _normal(candidate, limit, centre, weight, tail, extreme):
-            return candidate
-    return np.nan
+        if math.isnan(candidate):
+            continue
+        found = _found(candidate, limit, centre, weight, tail, extreme)
+        if found <= 0.0:
+            return candidate, found
+    return np.nan, np.nan
 
 
 @kernel
-def _edge(start: float, stride: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
-    """The last value with evidence <= limit, going from `start` in the direction of `stride`.
+def _first_stride(floor: float, tail: F32) -> float:
+    """How far to go first in search of an edge: as far as the jumps that are no news lie apart, at least the floor."""
+    apart = np.float64(tail[_F3_PLACE, UPPER]) - np.float64(tail[_F3_PLACE, LOWER])
+    return apart if apart > floor else floor
 
-    Doubling strides find a bracket, bisection closes it down to neighbouring floats at best. Infinite where no value
-    is ever too improbable (novelty has no weight on the first day, and tail evidence is bounded).
+
+@kernel
+def _edge(
+    start: float, below: float, stride: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32
+) -> float:
+    """The last value with evidence <= limit, going from `start`, where `below` is found, in the direction of `stride`.
+
+    Doubling strides find a bracket, which is then closed in. Infinite where no value is ever too improbable (novelty
+    has no weight on the first day, and tail evidence is bounded).
     """
     inside, outside = start, start + stride
-    doublings = 0
-    while _normal(outside, limit, centre, weight, tail, extreme):
-        inside = outside
+    for _ in range(_DOUBLINGS):
+        above = _found(outside, limit, centre, weight, tail, extreme)
+        if above > 0.0:
+            return _close_in(inside, outside, below, above, limit, centre, weight, tail, extreme)
+        inside, below = outside, above
         stride *= 2.0
         outside = start + stride
-        doublings += 1
-        if doublings > 120:
-            return math.copysign(np.inf, stride)
-    return _close_in(inside, outside, limit, centre, weight, tail, extreme)
+    return math.copysign(np.inf, stride)
 
 
 @kernel
-def _close_in(inside: float, outside: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
-    """Bisect between an acceptable and an unacceptable value; returns the acceptable end."""
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (inside + outside)
-        if _normal(middle, limit, centre, weight, tail, extreme):
-            inside = middle
+def _found(x: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
+    """Evidence beyond the limit; not above 0 where x is acceptable."""
+    return np.float64(evidence(x, centre, weight, tail, extreme) - limit)
+
+
+@kernel
+def _close_in(
+    inside: float,
+    outside: float,
+    below: float,
+    above: float,
+    limit: float,
+    centre: F64,
+    weight: F64,
+    tail: F32,
+    extreme: F32,
+) -> float:
+    """Narrow the bracket between an acceptable and an unacceptable value; returns the acceptable end.
+
+    `below` and `above` are what is found there. False position in its Illinois form (Dowell and Jarratt, BIT 11, 1971),
+    as the evidence is linear in long pieces; a bisection in every third round, as it jumps at the gates of the tails.
+    """
+    close = _CLOSE * abs(outside - inside)
+    side = 0
+    for turn in range(_ROUNDS):
+        linear = turn % 3 < 2 and below < 0.0 < above < np.inf
+        share = below / (below - above) if linear else 0.5
+        middle = inside + share * (outside - inside)
+        # Half a tolerance off either end: the round that hits the edge then also ends the search.
+        middle = min(max(middle, min(inside, outside) + 0.5 * close), max(inside, outside) - 0.5 * close)
+        found = _found(middle, limit, centre, weight, tail, extreme)
+        if found <= 0.0:
+            inside, below = middle, found
+            above = 0.5 * above if side < 0 else above
+            side = -1
         else:
-            outside = middle
+            outside, above = middle, found
+            below = 0.5 * below if side > 0 else below
+            side = 1
+        if abs(outside - inside) <= close:
+            break
     return inside
+
+
+@kernel
+def _edge_before(
+    outside: float, start: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32
+) -> float:
+    """The edge between the acceptable `start` and a value that is not."""
+    below = _found(start, limit, centre, weight, tail, extreme)
+    above = _found(outside, limit, centre, weight, tail, extreme)
+    return _close_in(start, outside, below, above, limit, centre, weight, tail, extreme)
 
 
 @kernel
@@ -472,9 +533,9 @@ def judge(
         if found <= limit:
             band_lower[r], band_upper[r] = min(lower[r], sample, x[i]), max(upper[r], sample, x[i])
         elif start[r] < x[i] <= upper[r]:
-            band_upper[r] = _close_in(start[r], min(sample, x[i]), limit, centre[r], weight[r], tail[r], extreme[r])
+            band_upper[r] = _edge_before(min(sample, x[i]), start[r], limit, centre[r], weight[r], tail[r], extreme[r])
         elif lower[r] <= x[i] < start[r]:
-            band_lower[r] = _close_in(start[r], max(sample, x[i]), limit, centre[r], weight[r], tail[r], extreme[r])
+            band_lower[r] = _edge_before(max(sample, x[i]), start[r], limit, centre[r], weight[r], tail[r], extreme[r])
 
 
 @kernel

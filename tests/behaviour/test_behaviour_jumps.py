@@ -63,7 +63,12 @@ def test_a_drop_to_zero_alerts_at_once(measured: Measured) -> None:
     told = judge(values, AT + 2 * HOUR)
     assert np.isfinite(told.band).all()
     assert measured("score at the first zero", found(told.band, AT)) >= 0.99
-    assert measured("zeros above 1 in the hour", samples_above(told.band, AT, HOUR)) >= 3
+    # Once most of the last hour is at zero that is told: from then on it is for shift.
+    assert 4 <= measured("zeros above 1 in the hour", samples_above(told.band, AT, HOUR)) <= 10
+    assert (
+        measured("shift from the second zero on, share of the hour", share_above(told.shift[:, AT + 1 : AT + HOUR]))
+        >= 0.9
+    )
     assert measured("score later than 15 minutes after the end", found(told.band, AT + HOUR + 3, HOUR)) <= 0.1
     assert measured("shift in the hour", found(told.shift, AT, HOUR)) >= 0.97
     assert measured("stale in the hour", found(told.stale, AT, HOUR)) <= 0.02
@@ -74,21 +79,22 @@ def test_a_step_of_40_percent_alerts_at_once(share: float, measured: Measured) -
     told = judge(stepped(share * LEVEL, 2), AT + 2 * HOUR)
     assert measured("score at the first sample", found(told.band, AT)) >= 0.99
     assert measured("score before", found(told.band, 0, AT)) <= 0.03
-    assert measured("samples above 1 in the hour", samples_above(told.band, AT, HOUR)) >= 3
+    assert 4 <= measured("samples above 1 in the hour", samples_above(told.band, AT, HOUR)) <= 10
     assert measured("shift within the hour", found(told.shift, AT, HOUR)) >= 0.97
     assert measured("shesd: share of the samples of two hours", share_above(told.shesd[:, AT:])) >= 0.97
 
 
-def test_a_level_shift_is_quiet_within_the_day(measured: Measured) -> None:
-    """Weak: not within the hour. While the rhythm goes on in the direction of the step, it sets records of the value
-    itself, and the running median of six stays beyond a tail that knows no such level."""
+def test_a_level_shift_is_mostly_quiet_within_the_hour(measured: Measured) -> None:
+    """Weak: a third of the series alert once more later than an hour, half of those later than six, when noise on the
+    new level is large enough to count as new."""
     told = judge(stepped(12.0, 24), AT + DAY)
     assert measured("score within 30 minutes", found(told.band, AT, HOUR // 2)) >= 0.99
-    assert 0.4 <= measured("weak: score later than 1 h", found(told.band, AT + HOUR, DAY)) <= 0.98
-    assert 0.1 <= measured("weak: score later than 6 h", found(told.band, AT + 6 * HOUR, DAY)) <= 0.6
-    assert measured("score later than 12 h", found(told.band, AT + 12 * HOUR, DAY)) <= 0.15
-    assert measured("samples above 1 later than 1 h", samples_above(told.band, AT + HOUR, DAY)) <= 8
-    assert measured("hours to the last alert, median", float(np.median(last_above(told.band, AT))) / HOUR) <= 8
+    assert 0.1 <= measured("weak: score later than 1 h", found(told.band, AT + HOUR, DAY)) <= 0.5
+    assert 0.04 <= measured("weak: score later than 6 h", found(told.band, AT + 6 * HOUR, DAY)) <= 0.3
+    assert measured("score later than 12 h", found(told.band, AT + 12 * HOUR, DAY)) <= 0.1
+    assert 2 <= measured("samples above 1 in the first hour", samples_above(told.band, AT, HOUR)) <= 8
+    assert measured("samples above 1 later than 1 h", samples_above(told.band, AT + HOUR, DAY)) <= 1
+    assert measured("hours to the last alert, median", float(np.median(last_above(told.band, AT))) / HOUR) <= 1
     assert measured("hours to the first shift, median", float(np.median(first_above(told.shift, AT))) / HOUR) <= 1
     assert measured("shift still on after a day", found(told.shift, AT + DAY - 1)) >= 0.97
     assert measured("shesd: share of the day's samples", share_above(told.shesd[:, AT:])) >= 0.97
@@ -96,10 +102,10 @@ def test_a_level_shift_is_quiet_within_the_day(measured: Measured) -> None:
 
 def test_a_large_level_shift_is_quiet_after_two_hours(measured: Measured) -> None:
     told = judge(stepped(0.4 * LEVEL, 12), AT + 12 * HOUR)
-    assert measured("weak: score later than 1 h", found(told.band, AT + HOUR, DAY)) >= 0.5
-    assert measured("score later than 2 h", found(told.band, AT + 2 * HOUR, DAY)) <= 0.35
-    assert measured("score later than 6 h", found(told.band, AT + 6 * HOUR, DAY)) <= 0.1
-    assert measured("samples above 1 in 12 h", samples_above(told.band, AT, DAY)) <= 30
+    assert 0.05 <= measured("weak: score later than 1 h", found(told.band, AT + HOUR, DAY)) <= 0.5
+    assert measured("score later than 2 h", found(told.band, AT + 2 * HOUR, DAY)) <= 0.2
+    assert measured("score later than 6 h", found(told.band, AT + 6 * HOUR, DAY)) <= 0.05
+    assert measured("samples above 1 in 12 h", samples_above(told.band, AT, DAY)) <= 12
 
 
 @pytest.mark.parametrize(("height", "days"), [(12.0, 1), (12.0, 2), (12.0, 7), (40.0, 7)])
@@ -125,7 +131,7 @@ def test_a_slow_ramp_is_for_shift(measured: Measured) -> None:
     assert measured("shift within 12 h", float((first < 12 * HOUR).mean())) >= 0.5
     assert measured("shift within 24 h", float((first < DAY).mean())) >= 0.97
     assert measured("hours to the first shift, median", float(np.median(first)) / HOUR) <= 14
-    assert measured("score: samples above 1 in the day", samples_above(told.band, AT, DAY)) <= 2
+    assert measured("score: samples above 1 in the day", samples_above(told.band, AT, DAY)) <= 1.5
     measured("score: alert in the day", found(told.band, AT, DAY))
     measured("shesd: alert in the day", found(told.shesd, AT, DAY))
 
@@ -157,18 +163,18 @@ def test_a_frozen_value_is_for_stale(measured: Measured) -> None:
     assert measured("stale: fewest equal samples", float(equal.min())) >= 12
     assert measured("stale from the 24th on, share of the samples", share_above(told.stale[:, AT + 24 :])) >= 0.99
     assert measured("score within 18 samples", found(told.band, AT, 18)) <= 0.08
-    assert measured("score within six hours", found(told.band, AT, 6 * HOUR)) <= 0.15
+    assert measured("score within six hours", found(told.band, AT, 6 * HOUR)) <= 0.12
     measured("shift within six hours", found(told.shift, AT, 6 * HOUR))
 
 
 @pytest.mark.parametrize(
-    ("height", "least", "most"), [(8.0, 0.0, 0.2), (12.0, 0.35, 0.95), (20.0, 0.97, 1.0), (30.0, 0.97, 1.0)]
+    ("height", "least", "most"), [(8.0, 0.5, 0.9), (12.0, 0.97, 1.0), (20.0, 0.97, 1.0), (30.0, 0.97, 1.0)]
 )
 def test_an_incident_in_the_window_hides_only_far_smaller_ones(
     height: float, least: float, most: float, measured: Measured
 ) -> None:
     """30 minutes at so many sigmas, without and with 2 h at 30 sigma three days before at another time of day. Weak:
-    what is under half as high as the incident is lost, because that sets the scale of the tails and the extremes."""
+    what is under a third as high as the incident may be lost, because that still sets the extremes."""
     clean = daily(HISTORY + AT + HOUR)
     clean[:, HISTORY + AT : HISTORY + AT + HOUR // 2] += height
     after = clean.copy()

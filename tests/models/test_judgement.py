@@ -286,6 +286,72 @@ def test_beyond_its_gate_a_tail_counts_in_full(gate: float) -> None:
     assert judgement._tail_evidence(1e9, tail) == judgement._tail_evidence(-1e9, tail) == naive.MOST_OF_A_VIEW
 
 
+# --- what was told before ---------------------------------------------------------------------------------------------
+
+
+def since_the_fit(levels: list[float], seed: int) -> tuple[Chain, naive.Twin]:
+    """Four days of noise of sigma 1 around 0 at 5 minutes, fitted; then, without another fit, noise around `levels`."""
+    rng = np.random.default_rng(seed)
+    values, horizon = rng.normal(0, 1, 4 * 288).astype(np.float32), 36
+    chain = Chain(values[None], np.zeros(1), 300, 1_000_000, horizon=horizon)
+    twin = naive.Twin(values, 0.0, 1_000_000, 300, horizon)
+    for level in levels:
+        chain.open()
+        new = float(np.float32(level + rng.normal()))
+        chain.close(np.array([new]))
+        twin.absorb(new)
+    chain.open()
+    return chain, twin
+
+
+def everything_said(chain: Chain, x: float) -> float:
+    """The weighted tail evidence of all views, nothing left out."""
+    centre_row, tail = chain.context.centre[0], chain.fitted.tail[0]
+    found = [judgement._tail_evidence(judgement._residual(v, x, centre_row), tail[k]) for k, v in enumerate(rb.TAILS)]
+    return sum(w * lp for w, lp in zip(naive.TAIL_WEIGHTS.values(), found, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("level", [12.0, -12.0])
+def test_two_hours_after_a_level_shift_the_new_level_is_normal_for_it_was_told(level: float, seed: int) -> None:
+    chain, twin = since_the_fit([level] * 24, seed)
+    check_evidence(chain, twin, level)
+    counted, told = chain.tails(0, level)
+    assert counted + told == pytest.approx(everything_said(chain, level), rel=1e-9)
+    assert told > 0
+    evidence = chain.evidence(0, level)
+    assert evidence <= chain.limit < evidence + told
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("level", [12.0, -12.0])
+def test_a_fresh_jump_on_the_new_level_counts_in_full(level: float, seed: int) -> None:
+    chain, twin = since_the_fit([level] * 24, seed)
+    jumped = float(chain.context.centre[0, views.F3]) + math.copysign(4.5, level)
+    check_evidence(chain, twin, jumped)
+    counted, told = chain.tails(0, jumped)
+    assert told == 0.0
+    assert counted == pytest.approx(everything_said(chain, jumped), rel=1e-9)
+    assert counted > chain.limit
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("level", [12.0, -12.0])
+def test_a_level_on_the_other_side_tells_nothing(level: float, seed: int) -> None:
+    # Seven samples of the last hour on one side, the last five on the other. The view day_f12 still sees a jump then,
+    # for which all would count again: without a tail it says nothing, and only the side is left to decide.
+    for before, is_told in (([level] * 7, False), ([-level] * 7, True)):
+        chain, twin = since_the_fit([*before, *[-level] * 5], seed)
+        chain.fitted.tail[0, rb.TAILS.index(views.DAY_F12)] = np.nan
+        twin.tails["day_f12"] = None
+        hour_told = chain.context.centre[0, judgement._TOLD :]
+        assert (np.sign(hour_told) == math.copysign(1.0, before[0])).all()
+        check_evidence(chain, twin, -level)
+        counted, told = chain.tails(0, -level)
+        assert (told > 0) == is_told
+        assert counted + told == pytest.approx(min(naive.MOST_OF_TAILS, everything_said(chain, -level)), rel=1e-9)
+
+
 # --- bursts at the same time of day -----------------------------------------------------------------------------------
 
 
@@ -402,8 +468,8 @@ def check_edges(chain: Chain, twin: naive.Twin) -> None:
         if math.isinf(edge) or (cut and sign < 0):
             continue
         assert chain.evidence(0, edge) <= chain.limit
-        # The last bracket is 2^-40 of a stride that is no longer than the way from the start, or one floor.
-        beyond = edge + sign * max(2.0**-38 * (abs(edge - start) + twin.floor), 4 * np.spacing(abs(edge)))
+        # The last bracket is 2^-24 of a stride that is no longer than the way from the start, or the first one.
+        beyond = edge + sign * max(2.0**-22 * (abs(edge - start) + twin.first_stride()), 4 * np.spacing(abs(edge)))
         assert chain.evidence(0, beyond) > chain.limit
         assert twin.evidence_range(edge)[0] <= chain.limit
         assert twin.evidence_range(beyond)[1] > chain.limit

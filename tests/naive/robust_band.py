@@ -526,12 +526,18 @@ class Twin:
                 return candidate
         return math.nan
 
+    def first_stride(self) -> float:
+        """How far apart the edges of f3's tails lie, at least the floor."""
+        tail = self.tails["f3"]
+        return self.floor if tail is None else max(self.floor, tail.upper - tail.lower)
+
     def edge(self, start: float, sign: int) -> float:
-        """Going from `start` by doubling strides of the floor: the crossing of the threshold in the first bracket."""
-        inside, stride = start, self.floor
+        """Going from `start` by doubling strides: the crossing of the threshold in the first bracket."""
+        first = self.first_stride()
+        inside, stride = start, first
         while self.evidence(start + sign * stride) <= self.limit:
             inside, stride = start + sign * stride, 2 * stride
-            if stride > self.floor * 2.0**120:
+            if stride > first * 2.0**120:
                 return sign * math.inf
         outside = start + sign * stride
         for _ in range(60):
