@@ -1,9 +1,10 @@
-"""All quick benchmarks, one after the other: ``python -m bench``. The long one is ``python -m bench.cycle``."""
+"""``python -m bench`` is ``python -m bench.speed``; detection quality is ``python -m bench.quality``."""
 
 from __future__ import annotations
 
-import runpy
+import sys
 
-for name in ("speed_scan", "speed_robust_band", "speed_shesd", "speed_render"):
-    print(f"\n{name}")
-    runpy.run_module(f"bench.{name}", run_name="__main__")
+from bench.speed.__main__ import main
+
+if __name__ == "__main__":
+    sys.exit(main())
