@@ -7,15 +7,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import requests
 from prometheus_client import CollectorRegistry
 
 from exporter import __version__, names
+from exporter.backfill import Backfills, Task, asks_receiver, newest_result, not_known
 from exporter.config import Config, Query, RemoteWrite, content_hash, load, mask
-from exporter.errors import ConfigError
+from exporter.crew import Crew, processors
+from exporter.errors import ConfigError, Problem
 from exporter.publish.exposition import Page
 from exporter.publish.remote_write.metrics import WriteMetrics
 from exporter.publish.remote_write.outlet import Outlet
@@ -88,16 +91,21 @@ def make_client(
 def make_reader(config: Config, client: Client, query: Query) -> Reader:
     """The reader of one query through a client."""
     source = config.source
+    if query.limits.query_timeout_s:
+        client = replace(client, timeout_s=query.limits.query_timeout_s)
     return Reader(
         client, query.expr, query.step_s, source.max_points_per_query, source.max_in_flight, source.remote_read
     )
 
 
+Prepare = Callable[[threading.Event], None]  # gives up when the event is set
+
+
 class App:
     """The running exporter: units, schedule, page and web server. `reload` swaps the config, `stop` ends it all."""
 
-    def __init__(self, config_file: str, *, environ: Mapping[str, str] = os.environ) -> None:
-        """Raises ConfigError when the config can't be used."""
+    def __init__(self, config_file: str, *, environ: Mapping[str, str] = os.environ, backfill_s: int = 0) -> None:
+        """Raises ConfigError when the config can't be used, or not for a backfill."""
         self._file = config_file
         self._environ = environ
         self._registry = CollectorRegistry()
@@ -105,10 +113,15 @@ class App:
         self.page = Page(self._registry)
         self.outlet = Outlet(WriteMetrics(self._registry))
         self.units: dict[str, Unit] = {}
+        self._backfills = Backfills(backfill_s, self.metrics.backfilled)
+        self._past_readers: dict[str, Reader] = {}
         self._config = load(config_file, environ)
+        if backfill_s and not self._config.remote_write:
+            raise ConfigError(config_file, (Problem(0, "remote_write", "missing, but --backfill writes by it"),))
         self._session = make_session(self._config)
         self._abandon = threading.Event()
         self._schedule = Schedule(_WORKERS)
+        self._crew = Crew(processors())
         self._web: WebServer | None = None
         self._changing = threading.Lock()
         self._stopped = threading.Event()
@@ -124,15 +137,35 @@ class App:
         """The port that the web server listens on, 0 before it does."""
         return self._web.port if self._web else 0
 
-    def start(self, listen_address: str, *, lifecycle: bool) -> None:
-        """Listen, then begin to read. Raises PublishError when the address can't be used."""
+    def start(self, listen_address: str, *, lifecycle: bool, prepare: Prepare | None = None) -> None:
+        """Listen, then begin to read: after `prepare`, which may take long and does not hold up this call.
+
+        Raises PublishError when the address can't be used.
+        """
         self._web = WebServer(listen_address, self._routes(lifecycle=lifecycle))
         self._web.start()
         self._adopt(self._config, self._session)
-        self._schedule.start()
+        self._begin(prepare)
         self.metrics.reloaded(ok=True)
         log.info("started", extra={"version": __version__, "port": self.port, "config": content_hash(self._config),
                                    "units": len(self.units)})  # fmt: skip
+
+    def _begin(self, prepare: Prepare | None) -> None:
+        if prepare is None:
+            self._run_jobs()
+            return
+
+        def run(prepare: Prepare) -> None:
+            prepare(self._stopped)
+            self._run_jobs()
+
+        threading.Thread(target=run, args=(prepare,), name="prepare", daemon=True).start()
+
+    def _run_jobs(self) -> None:
+        with self._changing:
+            if not self._stopped.is_set():
+                self._schedule.start()
+                self._backfills.start()
 
     def reload(self) -> None:
         """Read the config file again. Raises ConfigError, and then everything goes on with the old config."""
@@ -152,8 +185,11 @@ class App:
     def stop(self) -> bool:
         """Stop ticking, give running cycles a few seconds, stop listening. Returns whether all cycles ended."""
         self._stopped.set()
+        self._backfills.stop()
         self._abandon.set()
         ended = self._schedule.stop(STOP_PATIENCE_S)
+        if ended:
+            self._crew.close()
         self.outlet.finish(FLUSH_PATIENCE_S)
         if self._web is not None:
             self._web.stop()
@@ -197,8 +233,10 @@ class App:
                 reader = make_reader(config, client, query)
                 unit = self._kept(keep, tenant, query, reader) or self._made(config, tenant, query, reader)
                 units[unit.key] = unit
+                self._past_readers[unit.key] = replace(reader, max_in_flight=1)  # live cycles need their share
         old, self.units, self._config = self.units, units, config
         # Before the new ones run: they must know up to when the old ones have written their series.
+        self._backfills.keep(units)
         for key, unit in old.items():
             if units.get(key) is not unit:
                 unit.close()
@@ -219,19 +257,29 @@ class App:
         models = [model.name for model in query.models]
         families = self._families(config)
         key = f"{tenant}/{query.name}" if tenant else query.name
+        added = added_labels(query.name, tenant, vmanomaly=vmanomaly)
+        writer = partial(UnitWriter, self.outlet, key, families, models)
         page = UnitPage(
             self.page if config.metrics_page == "results" else None,
             # Two generations of one unit may overlap during a reload; the page tells them apart.
             f"{tenant}/{query.name}/{time.monotonic_ns()}",
-            added_labels(query.name, tenant, vmanomaly=vmanomaly),
+            added,
             models,
             families,
-            UnitWriter(self.outlet, key, families, models) if config.remote_write else None,
+            writer() if config.remote_write else None,
         )
-        self.metrics.register_unit(tenant, query.name, models)
+        self.metrics.register_unit(tenant, query.name, models, query.most_series)
         for counter in raw_counters(query.expr):
             log.warning(raw_counter_advice(counter), extra={"query": query.name})
-        return Unit(tenant, query, reader, page)
+        loaded = partial(self.metrics.window_loaded, tenant, query.name)
+        unit = Unit(tenant, query, reader, page, self._crew, loaded)
+        if self._backfills.planning:
+            known = newest_result(reader.client, families[names.SCORE].name, added)
+            self._backfills.plan(
+                Task(unit, page, UnitPage(None, key, added, models, families, writer()),
+                     lambda: self._past_readers[key], known if asks_receiver(config) else not_known)
+            )  # fmt: skip
+        return unit
 
     def _families(self, config: Config) -> Mapping[str, names.Family]:
         return names.VMANOMALY_FAMILIES if config.metric_names == "vmanomaly" else names.FAMILIES
@@ -262,7 +310,7 @@ class App:
 
     def _routes(self, *, lifecycle: bool) -> Routes:
         return Routes(
-            metrics=lambda openmetrics: self.page.chunks(self._families(self._config), openmetrics),
+            metrics=lambda openmetrics, shard: self.page.pieces(self._families(self._config), openmetrics, shard),
             ready=self.ready,
             reload=self.reload if lifecycle else None,
             config_text=lambda: f"# {content_hash(self._config)}\n{mask(self._config)}",
@@ -295,7 +343,7 @@ def _same_data(new: Config, old: Config) -> bool:
         source = replace(config.source, http=old.source.http, timeout_s=0, accept_gzip=False, max_in_flight=1,
                          max_points_per_query=1, max_body_bytes=1, remote_read=False)  # fmt: skip
         return replace(config, source=source, queries=(), tenants=(), interval_s=0, window_s=0, step_s=0,
-                       remote_write=())  # fmt: skip
+                       remote_write=(), limits=old.limits)  # fmt: skip
 
     return told(new) == told(old) and bool(new.remote_write) == bool(old.remote_write)
 
@@ -306,7 +354,7 @@ def _landing_unit(unit: Unit) -> LandingUnit:
         tenant=unit.tenant,
         query=unit.query.name,
         expr=unit.query.expr,
-        states=good.states if good else {},
+        states={**good.states, "shed": good.shed} if good else {},
         verdict_age_s=time.time() - good.newest_s if good and good.newest_s else None,
         error=last.error if last else "",
     )

@@ -17,6 +17,7 @@ DEFAULT_ADDRESS = ":9899"
 DEFAULT_FILE = "anomaly-exporter.yml"
 
 _FAILED = 1
+_LONGEST_BACKFILL_S = 365 * 86_400
 log = logging.getLogger("exporter")
 
 
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_check(commands)
+    _add_plan(commands)
     _add_demo(commands)
     compile_ = commands.add_parser("compile", help="compile all kernels now (for images with a read-only file system)")
     compile_.set_defaults(command=_compile)
@@ -60,6 +62,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("--web.listen-address", dest="address", default=DEFAULT_ADDRESS, metavar="ADDRESS",
                      help="where to serve /metrics (default: %(default)s)")  # fmt: skip
     run.add_argument("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="allow POST /-/reload")
+    run.add_argument("--backfill", type=_duration_s, default=0, metavar="DURATION",
+                     help="at the start, write the results of the past, such as 7d, by remote write")  # fmt: skip
     run.add_argument("--log.level", dest="log_level", choices=LEVELS, default="info")
     run.add_argument("--log.format", dest="log_format", choices=FORMATS, default="logfmt")
     run.set_defaults(command=_run)
@@ -72,6 +76,15 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_config(check)
     check.add_argument("--syntax-only", action="store_true", help="do not contact the source")
     check.set_defaults(command=_check)
+
+
+def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    plan = commands.add_parser(
+        "plan", help="say what watching would cost; fails when a query is over its limits", allow_abbrev=False
+    )
+    _add_config(plan)
+    plan.add_argument("--json", dest="json_file", default="", metavar="FILE", help="write it as JSON, too")
+    plan.set_defaults(command=_plan)
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -87,16 +100,27 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
                         help="the config (default: %(default)s)")  # fmt: skip
 
 
+def _duration_s(text: str) -> int:
+    """A duration of the command line in whole seconds, up to a year."""
+    from exporter.config.durations import parse_duration_ms
+
+    duration_ms = parse_duration_ms(text)
+    if duration_ms is None or duration_ms % 1000 or not 0 < duration_ms <= _LONGEST_BACKFILL_S * 1000:
+        raise argparse.ArgumentTypeError(f"{text} is not a duration from 1s to 1y, such as 7d or 36h")
+    return duration_ms // 1000
+
+
 # Each command imports what it needs itself: `--version` and `check --syntax-only` should not wait for numba.
 
 
 def _run(arguments: argparse.Namespace) -> int:
     set_up(arguments.log_level, arguments.log_format)
     from exporter.app import App
+    from exporter.compilation import prepare
 
-    app = App(arguments.config_file)
+    app = App(arguments.config_file, backfill_s=arguments.backfill)
     app.catch_signals()
-    app.start(arguments.address, lifecycle=arguments.lifecycle)
+    app.start(arguments.address, lifecycle=arguments.lifecycle, prepare=prepare)
     app.run_until_signal()
     log.info("stopping")
     ended = app.stop()
@@ -119,6 +143,13 @@ def _check(arguments: argparse.Namespace) -> int:
     from exporter.check import check
 
     return check(arguments.config_file, print)
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    set_up("warn", "logfmt")
+    from exporter.plan import plan
+
+    return plan(arguments.config_file, print, arguments.json_file)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -1,20 +1,32 @@
-"""Compiles all kernels at a chosen time, by sending made-up series down the whole line.
+"""Compiles the kernels at a chosen time, by sending made-up series down the line.
 
-An image with a read-only file system runs this at build time; everybody else pays for it at the first start.
+An image with a read-only file system compiles all of them at build time. Everybody else pays at the first start, for
+what a first verdict needs: numba compiles one kernel at a time in a process, so several processes share that.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import logging
 import math
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from exporter import names
 from exporter.config import Query
-from exporter.models.settings import RobustBandSettings, ShesdSettings
+from exporter.crew import processors
+from exporter.judging import horizon
+from exporter.models.floors import summarise
+from exporter.models.rows import ModelRows, model_rows
+from exporter.models.settings import ModelSettings, RobustBandSettings, ShesdSettings, Signal
 from exporter.publish.exposition import Page
 from exporter.publish.remote_write.labels import LabelBytes, name_field
 from exporter.publish.remote_write.version2 import to_version_2
@@ -24,8 +36,12 @@ from exporter.source.remote_read import collector
 from exporter.source.scan import Answer, scan_answer
 from exporter.unit import Unit
 
+_LOOK_S = 0.05
 _STEP_S = 300
 _NOW_S = 1_700_000_100
+_COLUMN = _NOW_S // _STEP_S
+
+log = logging.getLogger(__name__)
 
 
 class _MadeUp:
@@ -54,7 +70,8 @@ class _MadeUp:
         samples = {"value": points[0]} if kind == "vector" else {"values": points}
         result = [{"metric": {"__name__": "made_up", "i": str(i)}, **samples} for i in range(self._series)]
         body = {"status": "success", "data": {"resultType": kind, "result": result}}
-        return scan_answer(json.dumps(body, separators=(",", ":")).encode())
+        # As an answer is read: for `bytes`, which can't be written to, the kernels would be compiled once more.
+        return scan_answer(bytearray(json.dumps(body, separators=(",", ":")).encode()))
 
 
 def _compile_remote_write() -> None:
@@ -73,17 +90,106 @@ def compile_kernels() -> None:
     _compile_remote_write()
     collector.compile_kernels()
     # One series alone is another case: a column of a matrix with a single row lies in memory like a row.
+    query = _query((RobustBandSettings(), ShesdSettings()), ("shift", "stale"))
     for plain, series in itertools.product((True, False), (1, 2)):
-        query = Query(
-            "made_up",
-            "made_up",
-            (RobustBandSettings(), ShesdSettings()),
-            window_s=2 * 86_400,
-            signals=("shift", "stale"),
-        )
-        page = UnitPage(Page(None), "made_up", {}, ["robust_band", "shesd"], names.FAMILIES)
-        unit = Unit("", query, _MadeUp(series, plain=plain), page)
-        for cycle in range(8):
-            receipt = unit.run_cycle(_NOW_S + cycle * query.interval_s)
-            if receipt.error:
-                raise RuntimeError(receipt.error)
+        _run_cycles(query, _MadeUp(series, plain=plain), 8)
+    _mark()
+
+
+def _query(models: tuple[ModelSettings, ...], signals: tuple[Signal, ...] = ()) -> Query:
+    return Query("made_up", "made_up", models, window_s=2 * 86_400, signals=signals)
+
+
+def _run_cycles(query: Query, reader: _MadeUp, cycles: int) -> None:
+    page = Page(None)
+    unit_page = UnitPage(page, "made_up", {"query": "made_up"}, [one.name for one in query.models], names.FAMILIES)
+    unit = Unit("", query, reader, unit_page)
+    for cycle in range(cycles):
+        receipt = unit.run_cycle(_NOW_S + cycle * query.interval_s)
+        if receipt.error:
+            raise RuntimeError(receipt.error)
+        page.chunks(names.FAMILIES, openmetrics=False)
+
+
+# --- at the first start -----------------------------------------------------------------------------------------------
+
+
+def _compile_reading() -> None:
+    """Everything but `robust_band`, which takes longer than all the rest."""
+    _run_cycles(_query((ShesdSettings(),)), _MadeUp(2, plain=True), 8)
+
+
+def _compile_judgement() -> None:
+    """The judgement of `robust_band`."""
+    model, rows = _robust_band()
+    ring = _wave()
+    model.open(rows, _COLUMN, ring, np.zeros(len(rows)))
+    model.judge(rows, np.zeros(len(rows)))
+    model.absorb(rows, _COLUMN, ring)
+
+
+def _compile_fit() -> None:
+    """The fit of `robust_band`."""
+    model, rows = _robust_band()
+    values, offset = _wave(), np.zeros(len(rows))
+    model.fit(rows, values, offset, summarise(np.sort(values, axis=1), offset), np.full(len(rows), _COLUMN))
+
+
+def _robust_band() -> tuple[ModelRows, npt.NDArray[np.int64]]:
+    model = model_rows(RobustBandSettings(), _STEP_S, horizon(_STEP_S), 1.0, 60)
+    model.grow(2)
+    return model, np.arange(2)
+
+
+def _wave() -> npt.NDArray[np.float32]:
+    places = np.arange(2 * 86_400 // _STEP_S)
+    return np.tile(np.sin(places / 46) + places % 7, (2, 1)).astype(np.float32)
+
+
+# One more than the usual two processors: whichever is through first takes its share of the rest.
+_PARTS: dict[str, Callable[[], None]] = {
+    "reading": _compile_reading,
+    "fit": _compile_fit,
+    "judgement": _compile_judgement,
+}
+
+
+def _marker() -> Path:
+    """Says that the kernels of a first verdict are in the cache. The cache's path tells versions apart."""
+    return Path(os.environ["NUMBA_CACHE_DIR"]) / "compiled"
+
+
+def _mark() -> None:
+    try:
+        _marker().touch()
+    except OSError as error:
+        log.info("no note that the kernels are compiled", extra={"error": str(error)})
+
+
+def prepare(stop: threading.Event) -> None:
+    """Compile what a first verdict needs in some processes at once, unless it has been compiled before or there is
+    nothing to be gained. Returns when that has ended, or has been given up because `stop` was set.
+
+    Whatever goes wrong costs time only: what is missing is compiled when it is needed.
+    """
+    folder = _marker().parent
+    if _marker().exists() or processors() < 2 or not os.access(folder, os.W_OK):
+        return
+    log.info("compiling the numeric kernels; the next start finds them", extra={"cache": str(folder)})
+    children = [_spawn(part) for part in _PARTS]
+    while any(child.poll() is None for child in children):
+        if stop.wait(_LOOK_S):
+            for child in children:
+                child.terminate()
+    if all(child.returncode == 0 for child in children):
+        _mark()
+
+
+def _spawn(part: str) -> subprocess.Popen[bytes]:
+    quiet = subprocess.DEVNULL
+    command = [sys.executable, "-m", "exporter.compilation", part]
+    return subprocess.Popen(command, stdin=quiet, stdout=quiet)  # noqa: S603 -- this program itself
+
+
+if __name__ == "__main__":
+    _PARTS[sys.argv[1]]()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from exporter.config.schema import Query
 from exporter.kernels import kernel
 from exporter.samples import SampleBatch
-from exporter.series import REJECTED, SeriesTable
+from exporter.series import REJECTED, SHED, SeriesTable
 from exporter.source.scan import Answer
 from exporter.window import Window, Written
 
@@ -29,6 +29,8 @@ I64 = npt.NDArray[np.int64]
 LOOKBACK_S = 300.0  # Prometheus' own
 _MISSED_SAMPLES = 2.5  # a series is missing when this many of its usual sample spacings have passed
 _LOOK_AGAIN = 1.5  # intervals: half a one more than needed, for samples that become visible late
+_NAMED = 3  # of the series that are shed
+_NAMED_CHARS = 300
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +52,18 @@ class Reads(Protocol):
 
 @dataclass(slots=True)
 class Intaken:
-    """What one update brought: counts for the receipt, the rows that are new, and the server's remarks."""
+    """What one update brought: counts for the receipt, the rows that are new, and the server's remarks.
+
+    ``shed``: series of the newest answer that have no row because of a limit; ``shed_names`` a few of them.
+    """
 
     new_rows: list[I64] = field(default_factory=list)
     series: int = 0
     samples: int = 0
     filled_columns: int = 0
     repeated: bool = False
+    shed: int = 0
+    shed_names: tuple[str, ...] = ()
     slow_scans: int = 0
     remarks: Counter[str] = field(default_factory=Counter)
     texts: set[str] = field(default_factory=set)
@@ -80,6 +87,22 @@ class Intaken:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The series and values of an answer."""
+
+    label_hash: npt.NDArray[np.uint64]
+    value: F64
+
+
+def _columns(batch: SampleBatch, step_s: int, first: int) -> slice:
+    """The columns, counted from `first`, over which the samples of a range read are spread."""
+    if len(batch.time_ms) == 0:
+        return slice(0)
+    low, high = int(batch.time_ms.min()), int(batch.time_ms.max())
+    return slice(max(0, -(-low // (step_s * 1000)) - first), max(0, -(-high // (step_s * 1000)) - first + 1))
+
+
 @kernel
 def _repeated_rows(rows: I64, seen: npt.NDArray[np.bool_]) -> int:
     """Mark the second and later mention of a row as REJECTED; returns how many there were."""
@@ -95,17 +118,31 @@ def _repeated_rows(rows: I64, seen: npt.NDArray[np.bool_]) -> int:
     return repeated
 
 
+Loading = Callable[[float], None]
+
+
+def _unheard(_share: float) -> None:
+    """Nobody wants to know how far reading the window has come."""
+
+
 class Intake:
     """Reads one query into a window and a series table; ``complete`` is the newest column known to be final."""
 
-    def __init__(self, query: Query, reader: Reads, table: SeriesTable, window: Window) -> None:
+    def __init__(
+        self, query: Query, reader: Reads, table: SeriesTable, window: Window, loading: Loading = _unheard
+    ) -> None:
+        """`loading` hears which share of the window has been read, while that is done for the first time."""
+        self._loading = loading
         self._query = query
         self._reader = reader
         self._table = table
         self._window = window
         self._complete: int | None = None
         self._covered_s: int = 0
-        self._previous: SampleBatch | None = None
+        self._previous: _Seen | None = None
+        self._new: list[I64] = []  # rows that no update that went well has told of
+        self._unplaced = np.zeros(0, np.bool_)  # rows without a sample yet
+        self._shed, self._shed_names = 0, tuple[str, ...]()
 
     @property
     def loaded(self) -> bool:
@@ -132,8 +169,13 @@ class Intake:
         open_column = self._window.column_of(time_s)
         self._window.advance(open_column)
         lookback_s = self._lookback(time_s)
+        newest = None if self.loaded else self._reader.newest(time_s, lookback_s)
+        if newest is not None:  # what is there now must not find the rows taken by what has left since
+            self._rows_of(newest.batch)
         self._fill(time_s, open_column, lookback_s, taken)
-        self._read_newest(time_s, lookback_s, taken)
+        self._take_newest(newest or self._reader.newest(time_s, lookback_s), time_s, taken)
+        taken.new_rows, self._new = self._new, []
+        taken.shed, taken.shed_names = self._shed, self._shed_names
         self._complete = time_s // self._query.step_s
         self._covered_s = time_s
         return taken
@@ -161,21 +203,27 @@ class Intake:
             return
         step_s = self._query.step_s
         hint = self._table.live if self._complete is not None else None
+        read = np.zeros(open_column - first, np.bool_)
         for answer in self._reader.range(first * step_s, (open_column - 1) * step_s, hint):
             taken.note(answer)
-            self._window.write_grid(self._rows_of(answer.batch, taken), answer.batch)
+            self._window.write_grid(self._sole_rows(answer.batch, taken), answer.batch)
+            if not self.loaded:
+                read[_columns(answer.batch, step_s, first)] = True
+                self._loading(float(read.mean()))
         taken.filled_columns = open_column - first
 
-    def _read_newest(self, time_s: int, lookback_s: int, taken: Intaken) -> None:
-        answer = self._reader.newest(time_s, lookback_s)
+    def _take_newest(self, answer: Answer, time_s: int, taken: Intaken) -> None:
         taken.note(answer)
         batch = answer.batch
         taken.series = batch.series
         if not self._reader.plain and self._is_repeat(batch, time_s):
             taken.repeated = True
             return
-        self._previous = batch
-        taken.note_written(self._window.write_newest(self._rows_of(batch, taken), batch))
+        if not self._reader.plain:  # of a batch no more than that: it holds the whole body of the answer
+            self._previous = _Seen(batch.label_hash, batch.value)
+        rows = self._sole_rows(batch, taken)
+        self._note_shed(batch, rows)
+        taken.note_written(self._window.write_newest(rows, batch))
 
     def _is_repeat(self, batch: SampleBatch, time_s: int) -> bool:
         """Whether an expression's values are the last cycle's, only repeated by the server's look-back.
@@ -189,14 +237,33 @@ class Intake:
             return False
         return self._reader.repeats(time_s, self._covered_s)
 
-    def _rows_of(self, batch: SampleBatch, taken: Intaken) -> I64:
-        """The rows of a batch's series, made where they are new; refused and repeated series are negative."""
+    def _rows_of(self, batch: SampleBatch) -> I64:
+        """The rows of a batch's series, made where they are new and there is room; those of refused ones are negative.
+
+        At most ``query.most_series`` have a row: those that have one keep it, newcomers are shed.
+        """
         rows = self._table.find(batch)
-        new_rows = self._table.admit(batch, rows)
+        new_rows = self._table.admit(batch, rows, self._query.most_series)
         if len(new_rows):
             self._window.grow(self._table.rows)
-            self._window.place(rows, batch, np.isin(rows, new_rows))
-            taken.new_rows.append(new_rows)
+            self._unplaced = np.append(self._unplaced, np.zeros(self._table.rows - len(self._unplaced), np.bool_))
+            self._unplaced[new_rows] = True
+            self._new.append(new_rows)
+        return rows
+
+    def _sole_rows(self, batch: SampleBatch, taken: Intaken) -> I64:
+        """The rows to write a batch to: those of its series, each once, ready to take samples."""
+        rows = self._rows_of(batch)
+        if self._unplaced.any():
+            first = (rows >= 0) & self._unplaced[np.maximum(rows, 0)]
+            self._window.place(rows, batch, first)
+            self._unplaced[rows[first]] = False
         repeated = _repeated_rows(rows, np.zeros(self._table.rows, np.bool_))
         taken.remarks.update(duplicate=repeated, collision=int(np.count_nonzero(rows == REJECTED)) - repeated)
         return rows
+
+    def _note_shed(self, batch: SampleBatch, rows: I64) -> None:
+        shed = np.flatnonzero(rows <= SHED)
+        self._shed = len(shed)
+        names = (batch.label_bytes(index).decode("utf-8", "replace") for index in shed[:_NAMED].tolist())
+        self._shed_names = tuple(name[:_NAMED_CHARS] for name in names)

@@ -7,12 +7,15 @@ labels, never from the start of the process: a restart, a replica and a replay f
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.config.schema import Query
+from exporter.crew import ALONE, Crew
 from exporter.models.floors import Summary, summarise
 from exporter.models.rows import FittedRows, ModelRows, SignalRows, model_rows, signal_rows
 from exporter.models.shift import Watch
@@ -26,6 +29,9 @@ I64 = npt.NDArray[np.int64]
 
 FIT_EVERY_S = 3600
 _BLOCK = 128  # rows fitted together: their views stay in the processor's cache
+_BATCH = 64 * _BLOCK  # rows fitted before their verdicts can be shown
+_OPENED = 4096  # rows whose next column is opened together
+_SHOW_EVERY_S = 2.0
 _FEW = 64  # rows that may linger whatever the number of series
 
 log = logging.getLogger(__name__)
@@ -47,13 +53,23 @@ def watch(query: Query) -> Watch:
     return Watch(above, below, float(query.min_deviation), float(query.min_relative_deviation))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judged:
-    """What one update did: samples judged, rows fitted by model, rows whose model failed."""
+    """What one update has done: samples judged, rows fitted of those that are `due`, rows whose model failed, and the
+    CPU seconds that other threads spent on it."""
 
-    judged: int
-    fitted: int
-    failed: int
+    judged: int = 0
+    due: int = 0
+    fitted: int = 0
+    failed: int = 0
+    crew_cpu_s: float = 0.0
+
+
+Show = Callable[[Judged], None]
+
+
+def nobody(_done: Judged) -> None:
+    """Nobody wants to see what a long update has done so far."""
 
 
 class Judging:
@@ -61,7 +77,8 @@ class Judging:
     judged sample, ``judged_ms`` its time, ``signals[name].score`` the latest of a slow signal; NaN where there is none.
     ``state`` says whether that is about the present."""
 
-    def __init__(self, query: Query, table: SeriesTable, window: Window) -> None:
+    def __init__(self, query: Query, table: SeriesTable, window: Window, crew: Crew = ALONE) -> None:
+        self._crew = crew
         self._query = query
         self._table = table
         self._window = window
@@ -116,30 +133,47 @@ class Judging:
         self._valid[rows] = 0
         self._live[rows] = False
 
-    def update(self, time_s: int, absent_after_s: F64) -> Judged:
+    def update(self, time_s: int, absent_after_s: F64, show: Show = nobody) -> Judged:
         """Judge what the window holds at `time_s`: columns that have become final are absorbed in their order, rows
-        that are due are fitted, each newest sample is judged once against what was expected of its column."""
+        that are due are fitted, each newest sample is judged once against what was expected of its column.
+
+        Rows that are not due come first. Of an update that takes longer, `show` is called every few seconds: verdicts
+        and states are those of a whole update then, but for rows that are still to be fitted.
+        """
         open_column = self._window.column_of(time_s)
-        rows = self.live
-        judged = failed = 0
+        rows, done = self.live, Judged()
         if self._column is None or open_column - self._column > horizon(self._query.step_s):
             self._fit_cycle[rows] = -1  # start, or away for longer than a fit serves
             self._column = open_column
         while self._column < open_column:
-            judged += self._judge(rows, self._column)
-            self._move_on(rows, self._column)
+            done.judged += self._judge(rows, self._column)
+            done.crew_cpu_s += self._move_on(rows, self._column)
             self._column += 1
-        due = rows[self._due_cycle(rows, time_s) > self._fit_cycle[rows]]
-        failed = self._fit(due, time_s, open_column)
-        judged += self._judge(rows, open_column)
+        is_due = self._due_cycle(rows, time_s) > self._fit_cycle[rows]
+        done.judged += self._judge(rows[~is_due], open_column)
+        self._renew(rows[is_due], time_s, absent_after_s, done, show)
         self._settle(rows, time_s, absent_after_s)
-        return Judged(judged, len(due), failed)
+        return done
 
-    def expendable(self, time_s: int) -> I64:
+    def _renew(self, due: I64, time_s: int, absent_after_s: F64, done: Judged, show: Show) -> None:
+        """Fit the rows that are due, and judge their newest samples."""
+        done.due = len(due)
+        shown_s = time.monotonic()
+        for start in range(0, len(due), _BATCH):
+            if time.monotonic() - shown_s > _SHOW_EVERY_S:
+                self._settle(self.live, time_s, absent_after_s)
+                show(done)
+                shown_s = time.monotonic()
+            part = due[start : start + _BATCH]
+            self._fit(part, time_s, done)
+            done.judged += self._judge(part, self._window.column_of(time_s))
+
+    def expendable(self, time_s: int, waiting: int = 0) -> I64:
         """Rows to be given up: gone for longer than the window, or more missing ones than memory should be kept for.
 
         Missing rows that never had enough samples for a verdict may be an eighth of the present ones, missing judged
-        ones as many as the present ones; the longest gone go first.
+        ones as many as the present ones; the longest gone go first. Those that are not even shown as absent any more
+        give their places to series that are `waiting` for one.
         """
         rows = self.live
         missing = rows[(self.state[rows] == ABSENT) | (self.state[rows] == GONE)]
@@ -148,6 +182,7 @@ class Judging:
         short = order[self._valid[order] < LEAST_SAMPLES]
         known = order[self._valid[order] >= LEAST_SAMPLES]
         over = [short[: max(0, len(short) - max(_FEW, present // 8))], known[: max(0, len(known) - max(_FEW, present))]]
+        over.append(order[self.state[order] == GONE][:waiting])
         expired = order[self._window.last_ms[order] < (time_s - self._query.window_s) * 1000]
         return np.unique(np.concatenate([*over, expired]))
 
@@ -158,23 +193,20 @@ class Judging:
         cycle = time_s // self._query.interval_s
         return cycle - (cycle + self._hash[rows]) % self._cycles
 
-    def _fit(self, rows: I64, time_s: int, open_column: int) -> int:
-        """Fit rows as of the cycle they were due at, then absorb what came after; returns the rows that failed."""
+    def _fit(self, rows: I64, time_s: int, done: Judged) -> None:
+        """Fit rows as of the cycle they were due at, then absorb what came after."""
         due_cycle = self._due_cycle(rows, time_s)
         end_column = -(-due_cycle * self._query.interval_s // self._query.step_s) - 1
-        failed = 0
-        for start in range(0, len(rows), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            failed += self._fit_block(rows[part], end_column[part])
+        open_column = self._window.column_of(time_s)
+        blocks = [slice(start, start + _BLOCK) for start in range(0, len(rows), _BLOCK)]
+        failed, cpu_s = self._crew.each(lambda part: self._fit_block(rows[part], end_column[part], open_column), blocks)
         self._fit_cycle[rows] = due_cycle
-        earliest = int(end_column.min()) + 1 if len(rows) else open_column
-        for column in range(earliest, open_column):
-            self._open(rows, column)
-            self._absorb(rows, column)
-        self._open(rows, open_column)
-        return failed
+        done.fitted += len(rows)
+        done.failed += sum(failed)
+        done.crew_cpu_s += cpu_s
 
-    def _fit_block(self, rows: I64, end_column: I64) -> int:
+    def _fit_block(self, rows: I64, end_column: I64, open_column: int) -> int:
+        """Fit some rows, and bring the fits up to the open column; returns the rows that failed."""
         values, summary = self._summarise(rows, end_column)
         offset = self._window.offset[rows]
         self._valid[rows] = summary.valid
@@ -183,7 +215,12 @@ class Judging:
         present = ~np.isnan(values)
         self._first[rows] = np.where(summary.valid > 0, end_column - n + 1 + present.argmax(axis=1), end_column + 1)
         self._date(rows, end_column - present[:, ::-1].argmax(axis=1), summary)
-        return sum(self._fit_model(model, rows, values, offset, summary, end_column) for model in self._fitted)
+        failed = sum(self._fit_model(model, rows, values, offset, summary, end_column) for model in self._fitted)
+        for column in range(int(end_column.min()) + 1, open_column):
+            self._open(rows, column)
+            self._absorb(rows, column)
+        self._open(rows, open_column)
+        return failed
 
     def _summarise(self, rows: I64, end_column: I64) -> tuple[npt.NDArray[np.float32], Summary]:
         """Windows and summaries of rows; rows whose level has left their offset far behind are centred anew."""
@@ -234,10 +271,14 @@ class Judging:
         for model in self._fitted:
             model.absorb(rows, column, self._window.ring)
 
-    def _move_on(self, rows: I64, column: int) -> None:
-        """`column` has become final: take it in and open the next one."""
-        self._absorb(rows, column)
-        self._open(rows, column + 1)
+    def _move_on(self, rows: I64, column: int) -> float:
+        """`column` has become final: take it in and open the next one; returns CPU seconds of the crew."""
+
+        def move(part: I64) -> None:
+            self._absorb(part, column)
+            self._open(part, column + 1)
+
+        return self._crew.each(move, [rows[i : i + _OPENED] for i in range(0, len(rows), _OPENED)])[1]
 
     def _judge(self, rows: I64, column: int) -> int:
         """Judge the rows whose newest sample lies in `column` and has not been judged; returns how many."""

@@ -22,6 +22,7 @@ Hashes = npt.NDArray[np.uint64]
 UNKNOWN = -1
 REJECTED = -2  # a series that may not have a row: its labels are those of another one
 _EMPTY = -3
+SHED = -4  # and below: a series that waits for room; the distance from it is its turn, the lowest comes first
 _LEAST_SLOTS = 1024
 
 
@@ -49,11 +50,14 @@ def _insert(keys: Hashes, slots: Rows, key: np.uint64, row: int) -> bool:
 
 
 @kernel
-def _copy_kept(keys: Hashes, slots: Rows, gone: npt.NDArray[np.bool_], new_keys: Hashes, new_slots: Rows) -> int:
+def _copy_kept(
+    keys: Hashes, slots: Rows, gone: npt.NDArray[np.bool_], waiting: bool, new_keys: Hashes, new_slots: Rows
+) -> int:
+    """Copy the rows that stay and, where `waiting`, the series that wait for room; returns how many."""
     kept = 0
     for i in range(len(keys)):
         row = slots[i]
-        if row >= 0 and not gone[row]:
+        if (row >= 0 and not gone[row]) or (waiting and row <= SHED):
             _insert(new_keys, new_slots, keys[i], row)
             kept += 1
     return kept
@@ -73,6 +77,9 @@ class SeriesTable:
     A row's identity is its label set without ``__name__`` (servers differ in keeping the name). Two series that differ
     by name only can't both have a row: the later one is refused and reported as a :class:`Collision`. Cost: a look-up
     is a few nanoseconds; a new series meets a JSON parser once.
+
+    Where there is room for some of the new series only, those with the lowest hash of their labels get it, whatever
+    their order in the answer: replicas agree. The others wait, and are found as SHED or below.
     """
 
     def __init__(self) -> None:
@@ -83,6 +90,8 @@ class SeriesTable:
         self._row_of: dict[bytes, int] = {}
         self._labels: list[bytes | None] = []
         self._names: list[str] = []
+        self._waiting = 0  # marks of series that wait, at most
+        self._late: set[int] = set()  # turns of the series that got their row after others had to wait
         self.collisions: list[Collision] = []
 
     @property
@@ -109,16 +118,26 @@ class SeriesTable:
         return zlib.crc32(self._labels[row] or b"")
 
     def find(self, batch: SampleBatch) -> Rows:
-        """The row of each series in the batch (n,); UNKNOWN for a label set never seen, REJECTED for a refused one."""
+        """The row of each series in the batch (n,); UNKNOWN for a label set never seen, REJECTED for a refused one,
+        SHED or less for one that waits for room."""
         out = np.empty(batch.series, np.int64)
         _find(self._keys, self._slots, batch.label_hash, out)
         return out
 
-    def admit(self, batch: SampleBatch, found: Rows) -> Rows:
-        """Give rows to the UNKNOWN series of a batch, in place in `found`; returns the rows that are new."""
+    def admit(self, batch: SampleBatch, found: Rows, most: int | None = None) -> Rows:
+        """Give rows to the series of a batch that have none, in place in `found`; returns the rows that are new.
+
+        `most` is how many series may have one at a time, None is no limit.
+        """
+        waited = found <= SHED
+        wanted = np.flatnonzero((found == UNKNOWN) | waited)
+        if most is not None and len(wanted) > max(0, most - self.live):
+            wanted = self._choose(batch, found, max(0, most - self.live))
+        late = SHED - found[wanted[waited[wanted]]]
+        self._late.update(late.tolist())  # another spelling of them may still be marked as waiting
         created: list[int] = []
         # A loop over series, but each label set passes here once in its life.
-        for index in np.flatnonzero(found == UNKNOWN).tolist():
+        for index in wanted.tolist():
             row, new = self._admit_one(batch.label_bytes(index))
             found[index] = row
             self._remember(int(batch.label_hash[index]), row)
@@ -135,15 +154,39 @@ class SeriesTable:
         for row in rows.tolist():  # once in the life of a series
             raw = self._labels[row]
             if raw is not None:
+                self._late.discard(zlib.crc32(raw))
                 del self._row_of[raw]
                 self._labels[row] = None
                 self._free.append(row)
         self._rebuild(gone)
 
+    def _choose(self, batch: SampleBatch, found: Rows, room: int) -> Rows:
+        """The series of a batch that get the last rows; the others are marked as waiting, in place in `found`."""
+        if self._waiting > 2 * max(batch.series, _LEAST_SLOTS):  # most of them are not in the answers any more
+            self._rebuild(np.zeros(max(self.rows, 1), np.bool_), waiting=False)
+        unsure = found == UNKNOWN
+        if self._late:
+            unsure |= np.isin(SHED - found, np.array(sorted(self._late), np.int64))
+        # A loop over series, but each label set passes here once in its life, and once more when it gets a row.
+        for index in np.flatnonzero(unsure).tolist():
+            found[index] = self._mark(batch.label_bytes(index))
+            self._remember(int(batch.label_hash[index]), int(found[index]))
+        if room == 0:
+            return np.empty(0, np.int64)
+        waiting = np.flatnonzero(found <= SHED)
+        chosen: Rows = waiting[np.argsort(-found[waiting], kind="stable")[:room]]
+        return chosen
+
+    def _mark(self, raw: bytes) -> int:
+        """What stands for a series while there is no room: the row that it has under another spelling, or its turn."""
+        key, _ = _identity(raw)
+        if key in self._row_of:
+            return self._admit_one(raw)[0]
+        self._waiting += 1
+        return SHED - zlib.crc32(key)
+
     def _admit_one(self, raw: bytes) -> tuple[int, bool]:
-        labels = json.loads(raw)
-        name = labels.pop("__name__", "")
-        key = json.dumps(labels, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        key, name = _identity(raw)
         row = self._row_of.get(key)
         if row is None:
             return self._new_row(key, name), True
@@ -172,12 +215,21 @@ class SeriesTable:
         if _insert(self._keys, self._slots, np.uint64(key), row):
             self._used += 1
 
-    def _rebuild(self, gone: npt.NDArray[np.bool_]) -> None:
-        """A fresh table with the hashes of the rows that stay, at most a third full."""
+    def _rebuild(self, gone: npt.NDArray[np.bool_], *, waiting: bool = True) -> None:
+        """A fresh table with the hashes of the rows that stay and of the series that wait, at most a third full."""
         size = _LEAST_SLOTS
-        kept = int(np.count_nonzero(self._slots >= 0))
+        self._waiting = int(np.count_nonzero(self._slots <= SHED)) if waiting else 0
+        kept = int(np.count_nonzero(self._slots >= 0)) + self._waiting
         while size < 3 * (kept + 1):
             size *= 2
         keys, slots = np.zeros(size, np.uint64), np.full(size, _EMPTY, np.int64)
-        self._used = _copy_kept(self._keys, self._slots, gone, keys, slots)
+        self._used = _copy_kept(self._keys, self._slots, gone, waiting, keys, slots)
         self._keys, self._slots = keys, slots
+
+
+def _identity(raw: bytes) -> tuple[bytes, str]:
+    """The label set of a series without its name, written in one way only, and the name."""
+    labels = json.loads(raw)
+    name = labels.pop("__name__", "")
+    key = json.dumps(labels, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return key.encode("utf-8", "replace"), name

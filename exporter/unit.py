@@ -9,23 +9,27 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from exporter.config.schema import Query
+from exporter.crew import ALONE, Crew
 from exporter.errors import SourceError
 from exporter.intake import Intake, Intaken, Reads
-from exporter.judging import Judging, horizon
+from exporter.judging import Judged, Judging, horizon
 from exporter.names import ABSENT as ABSENT_FAMILY
 from exporter.names import EXPECTED, LOWER, SCORE, SIGNALS, UPPER, VALUE
 from exporter.publish.unit_page import UnitPage
+from exporter.selection import Selection
 from exporter.series import SeriesTable
 from exporter.source.promql import raw_counter_advice
 from exporter.verdict import ABSENT, STATE_NAMES
 from exporter.window import NEVER, Window
 
 _WITHDRAW_S = 300.0  # verdicts older than Prometheus' own look-back are not shown as current ones
+_SPEAK_EVERY_S = 10.0  # of a cycle that takes long
 _EXACT, _COMPUTED = 0, 9  # significant digits of judged samples and of computed numbers
 
 log = logging.getLogger(__name__)
@@ -39,6 +43,7 @@ class Receipt:
     error: str = ""
     reason: str = ""
     series: int = 0
+    shed: int = 0
     judged: int = 0
     fitted: int = 0
     failed_rows: int = 0
@@ -70,14 +75,26 @@ class Example:
 class Unit:
     """One tenant x query with its window, fits and page. For one thread at a time; the scheduler sees to that."""
 
-    def __init__(self, tenant: str, query: Query, reader: Reads, page: UnitPage) -> None:
+    def __init__(
+        self,
+        tenant: str,
+        query: Query,
+        reader: Reads,
+        page: UnitPage,
+        crew: Crew = ALONE,
+        loaded: Callable[[float], None] = lambda _share: None,
+    ) -> None:
+        """`crew` does the fitting, `loaded` hears which share of the window has been read."""
+        self._loaded = loaded
+        self._spoke_s = 0.0
+        self._selection = Selection(query)
         self.tenant = tenant
         self.query = query
         self._page = page
         self._table = SeriesTable()
         self._window = Window(query.window_s // query.step_s, horizon(query.step_s), query.step_s)
-        self._intake = Intake(query, reader, self._table, self._window)
-        self._judging = Judging(query, self._table, self._window)
+        self._intake = Intake(query, reader, self._table, self._window, self._loading)
+        self._judging = Judging(query, self._table, self._window, crew)
         self._told: set[str] = set()
         self.last: Receipt | None = None
         self.last_good: Receipt | None = None
@@ -95,6 +112,7 @@ class Unit:
         """Read, judge and publish as of `time_s` (unix seconds, a multiple of the query's interval)."""
         wall, cpu = time.monotonic(), time.thread_time()
         receipt = Receipt(time_s)
+        self._spoke_s = wall
         try:
             self._run(time_s, receipt)
         except SourceError as error:
@@ -105,7 +123,8 @@ class Unit:
             log.exception("internal error, please report it", extra={"query": self.key})
             receipt.error, receipt.reason = f"internal error: {error!r}", "internal"
         receipt.window_bytes = self._window.window_bytes
-        receipt.wall_s, receipt.cpu_s = time.monotonic() - wall, time.thread_time() - cpu
+        receipt.wall_s = time.monotonic() - wall
+        receipt.cpu_s += time.thread_time() - cpu
         self._remember(receipt)
         return receipt
 
@@ -131,21 +150,41 @@ class Unit:
     def _run(self, time_s: int, receipt: Receipt) -> None:
         self._page.begin(time_s)
         taken = self._intake.update(time_s)
+        self._loaded(1.0)
         self._report_intake(taken, receipt)
         for rows in taken.new_rows:
             self._judging.admit(rows)
             self._page.admit((row, self._table.labels(row)) for row in rows.tolist())
             self._warn_of_counters({self._table.name(row) for row in rows.tolist()})
-        done = self._judging.update(time_s, self._intake.absent_after_s())
+        done = self._judging.update(time_s, self._intake.absent_after_s(), lambda done: self._show_early(time_s, done))
         receipt.judged, receipt.fitted, receipt.failed_rows = done.judged, done.fitted, done.failed
-        self._retire(time_s)
+        receipt.cpu_s = done.crew_cpu_s
+        self._retire(time_s, waiting=taken.shed)
         self._publish(time_s)
         self._report_states(receipt)
 
-    def _retire(self, time_s: int) -> None:
-        rows = self._judging.expendable(time_s)
+    def _loading(self, share: float) -> None:
+        """So much of the window has been read, for the first time."""
+        self._loaded(share)
+        self._speak("reading the window", percent=round(100 * share))
+
+    def _show_early(self, time_s: int, done: Judged) -> None:
+        """What a long cycle has judged so far need not wait for the rest."""
+        self._publish(time_s)
+        self._speak("fitting", percent=round(100 * done.fitted / max(done.due, 1)), fitted=done.fitted)
+
+    def _speak(self, words: str, **told: int) -> None:
+        """Tell how far a cycle has come, now and then."""
+        now_s = time.monotonic()
+        if now_s - self._spoke_s >= _SPEAK_EVERY_S:
+            self._spoke_s = now_s
+            log.info(words, extra={"query": self.key, **told})
+
+    def _retire(self, time_s: int, waiting: int) -> None:
+        rows = self._judging.expendable(time_s, waiting)
         if len(rows):
             self._page.dismiss(rows)
+            self._selection.forget(rows)
             self._judging.dismiss(rows)
             self._window.clear(rows)
             self._table.forget(rows)
@@ -154,12 +193,15 @@ class Unit:
         judging = self._judging
         rows = judging.current
         times_ms = judging.judged_ms[rows]
+        scores = {model: bands.score[rows] for model, bands in judging.bands.items()}
+        banded = self._selection.banded(rows, scores.values(), time_s)
+        banded_ms, values = judging.judged_ms[banded], judging.value[banded]
         for model, bands in judging.bands.items():
-            self._page.render(SCORE, model, rows, bands.score[rows], _COMPUTED, times_ms)
-            self._page.render(EXPECTED, model, rows, bands.expected[rows], _COMPUTED, times_ms)
-            self._page.render(LOWER, model, rows, bands.lower[rows], _COMPUTED, times_ms)
-            self._page.render(UPPER, model, rows, bands.upper[rows], _COMPUTED, times_ms)
-            self._page.render(VALUE, model, rows, judging.value[rows], _EXACT, times_ms)
+            self._page.render(SCORE, model, rows, scores[model], _COMPUTED, times_ms)
+            self._page.render(EXPECTED, model, banded, bands.expected[banded], _COMPUTED, banded_ms)
+            self._page.render(LOWER, model, banded, bands.lower[banded], _COMPUTED, banded_ms)
+            self._page.render(UPPER, model, banded, bands.upper[banded], _COMPUTED, banded_ms)
+            self._page.render(VALUE, model, banded, values, _EXACT, banded_ms)
         for name, signal in judging.signals.items():
             self._page.render(SIGNALS[name], "", rows, signal.score[rows], _COMPUTED, times_ms)
         gone = np.flatnonzero(judging.state == ABSENT)
@@ -167,7 +209,7 @@ class Unit:
         self._page.show()
 
     def _report_intake(self, taken: Intaken, receipt: Receipt) -> None:
-        receipt.series, receipt.samples = taken.series, taken.samples
+        receipt.series, receipt.shed, receipt.samples = taken.series, taken.shed, taken.samples
         receipt.filled_columns, receipt.slow_scans = taken.filled_columns, taken.slow_scans
         receipt.remarks = taken.remarks
         for text in sorted(taken.texts):
@@ -178,8 +220,21 @@ class Unit:
                 "give them different labels with label_replace, or a query each"
             )
         self._table.collisions.clear()
+        self._report_shed(taken)
         if taken.repeated:
             log.info("values only repeat by the server's look-back; nothing judged", extra={"query": self.key})
+
+    def _report_shed(self, taken: Intaken) -> None:
+        """Log when series begin to be shed, naming a few, and when none is any more."""
+        before = self.last_good.shed if self.last_good else 0
+        if taken.shed and not before:
+            log.warning(
+                f"{taken.shed} of {taken.series} series are not watched, the limit is {self.query.most_series}; "
+                f"among them {', '.join(taken.shed_names)}; raise limits.max_series or max_points, or narrow the expr",
+                extra={"query": self.key},
+            )
+        elif before and not taken.shed:
+            log.info("no series is shed any more", extra={"query": self.key})
 
     def _report_states(self, receipt: Receipt) -> None:
         counts = np.bincount(self._judging.state, minlength=max(STATE_NAMES) + 1)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from exporter.cells import Cells
 from exporter.kernels import kernel
 from exporter.samples import SampleBatch
 
@@ -178,11 +179,17 @@ class Window:
         self.step_s = step_s
         self.size = columns + slack
         self.head = NEVER
-        self.ring: F32 = np.empty((0, self.size), np.float32)
+        self._cells = Cells(self.size)
+        self._filled = 0  # rows whose cells are empty or hold samples; what comes after them has never been touched
         self.offset: F64 = np.empty(0)
         self.last_ms: I64 = np.empty(0, np.int64)
         self.last_value: F64 = np.empty(0)
         self._distances: I64 = np.empty((0, 3), np.int64)
+
+    @property
+    def ring(self) -> F32:
+        """The cells (rows, size). Not to be kept: it is valid until `grow`."""
+        return self._cells.array
 
     @property
     def rows(self) -> int:
@@ -191,22 +198,24 @@ class Window:
 
     @property
     def window_bytes(self) -> int:
-        """Memory of all arrays."""
-        return self.ring.nbytes + 6 * self.offset.nbytes
+        """Memory of all arrays, as far as it has been used."""
+        return self._filled * self.size * 4 + 6 * self.offset.nbytes
 
     def column_of(self, time_s: float) -> int:
         """The column a sample at this time falls in: the next multiple of the step at or after it."""
         return int(-(-time_s // self.step_s))
 
     def grow(self, rows: int) -> None:
-        """Make room for at least this many rows; new rows are empty. Memory is taken with a reserve of an eighth."""
-        if rows <= self.rows:
-            return
-        more = rows + rows // 8 - self.rows if self.rows else rows
-        # One fresh block, filled once: the rows that stay are copied over.
-        ring = np.full((self.rows + more, self.size), np.nan, np.float32)
-        ring[: self.rows] = self.ring
-        self.ring = ring
+        """Make room for at least this many rows; these are empty then. Growing again takes a reserve of an eighth,
+        whose cells take no memory before they are needed."""
+        if rows > self.rows:
+            self._grow_arrays(rows + rows // 8 - self.rows if self.rows else rows)
+        if rows > self._filled:
+            self.ring[self._filled : rows] = np.nan
+            self._filled = rows
+
+    def _grow_arrays(self, more: int) -> None:
+        self._cells.grow(self.rows + more)
         self.offset = np.concatenate([self.offset, np.zeros(more)])
         self.last_ms = np.concatenate([self.last_ms, np.full(more, NEVER, np.int64)])
         self.last_value = np.concatenate([self.last_value, np.full(more, np.nan)])
@@ -223,10 +232,10 @@ class Window:
     def advance(self, head: int) -> None:
         """Move the newest writable column forward; the columns it passes are emptied. Going back does nothing."""
         if self.head == NEVER or head - self.head >= self.size:
-            self.ring[:] = np.nan
+            self.ring[: self._filled] = np.nan
         else:
             for column in range(self.head + 1, head + 1):  # over columns, few
-                self.ring[:, column % self.size] = np.nan
+                self.ring[: self._filled, column % self.size] = np.nan
         self.head = max(head, self.head)
 
     def write_grid(self, rows: I64, batch: SampleBatch) -> Written:

@@ -13,8 +13,8 @@ from support.loopback import Relay, http
 from support.process import config_text
 from support.shop import GOODS, RunningPrometheus, running_prometheus, wait_until
 
-from exporter.check import Finding
 from exporter.config import Query
+from exporter.estimate import Output, Seen, estimate
 from exporter.unit import Unit
 
 COLUMNS = 576  # 2 days of 5 minutes
@@ -55,11 +55,21 @@ def test_it_says_how_many_series_and_points_and_how_much_memory(prometheus: Runn
 def test_the_memory_said_is_about_what_a_window_takes() -> None:
     """The window is most of it at the default 14 days, and it is counted to the byte."""
     query = Query("m", "m")
-    finding = Finding("", query, 1000, ())
+    cost = estimate(query, Seen(1000), Output())
     unit = Unit("", query, None, None)  # type: ignore[arg-type]  # never run, only measured
     unit._window.grow(1000)
-    assert finding.points == 1000 * 4032
-    assert unit._window.window_bytes < finding.memory_bytes < 2 * unit._window.window_bytes
+    assert cost.points == 1000 * 4032
+    assert unit._window.window_bytes < cost.memory_bytes < 2 * unit._window.window_bytes
+
+
+def test_series_beyond_a_limit_are_told_and_are_no_failure(prometheus: RunningPrometheus, tmp_path: Path) -> None:
+    queries = {"sales": "expr: sales, limits: {max_series: 4}", "rest": "expr: sales, limits: {max_series: 7}"}
+    done = check(tmp_path, prometheus.url, queries)
+    assert done.returncode == 0
+    assert re.search(r"^- +sales +6 +2,304 +[\d.]+ MiB +2 shed$", done.stdout, re.M)
+    told = "sales: error: over the limit: 6 series, max_series is 4; 2 would not be watched"
+    assert told in done.stdout.splitlines()
+    assert "rest: 6 series are near the limit: max_series is 7" in done.stdout.splitlines()
 
 
 def test_counters_read_raw_get_a_warning_that_names_rate(prometheus: RunningPrometheus, tmp_path: Path) -> None:

@@ -30,18 +30,30 @@ def test_version():
 def test_without_a_command_it_says_which_there_are():
     done = command()
     assert done.returncode == 0
-    for word in ("run", "check", "demo", "compile"):
+    for word in ("run", "check", "plan", "demo", "compile"):
         assert word in done.stdout
 
 
 def test_flags_of_the_exporters():
     done = command("run", "--help")
-    for flag in ("--config.file", "--web.listen-address", "--web.enable-lifecycle", "--log.level", "--log.format"):
+    for flag in ("--config.file", "--web.listen-address", "--web.enable-lifecycle", "--log.level", "--log.format",
+                 "--backfill"):  # fmt: skip
         assert flag in done.stdout
 
 
 @pytest.mark.parametrize(
-    "words", [["nonsense"], ["run", "--nonsense"], ["run", "--log.level", "loud"], ["run", "--config"]]
+    "words",
+    [
+        ["nonsense"],
+        ["run", "--nonsense"],
+        ["run", "--log.level", "loud"],
+        ["run", "--config"],
+        ["run", "--backfill", "soon"],
+        ["run", "--backfill", "0"],
+        ["run", "--backfill", "500ms"],
+        ["run", "--backfill", "2y"],
+        ["run", "--backfill"],
+    ],
 )
 def test_a_wrong_flag_is_a_usage_error(words):
     done = command(*words)
@@ -52,7 +64,7 @@ def test_a_wrong_flag_is_a_usage_error(words):
 def test_a_bad_config_prints_all_problems_and_exits_1(tmp_path):
     file = tmp_path / "bad.yml"
     file.write_text("source: {url: ftp://x}\nqueries:\n  - {name: up, expr: up, direction: sideways}\nextra: 1\n")
-    for words in (["run"], ["check"], ["check", "--syntax-only"]):
+    for words in (["run"], ["check"], ["check", "--syntax-only"], ["plan"]):
         done = command(*words, f"--config.file={file}")
         assert done.returncode == 1
         assert done.stderr.count(f"{file}:") == 3
@@ -81,3 +93,12 @@ def test_check_of_an_unreachable_source_says_so_and_fails(tmp_path):
     assert "127.0.0.1:1" in done.stdout
     assert "refused" in done.stdout.lower()
     assert "Traceback" not in done.stderr
+
+
+def test_a_backfill_without_remote_write_is_refused(tmp_path):
+    file = tmp_path / "good.yml"
+    file.write_text(GOOD)
+    done = command("run", f"--config.file={file}", "--backfill", "7d")
+    assert done.returncode == 1
+    assert "remote_write: missing, but --backfill writes by it" in done.stderr
+    assert "nothing was started" in done.stderr

@@ -449,7 +449,7 @@ def test_a_server_that_is_refused_for_a_while(tmp_path: Path) -> None:
         ready, words = app.ready()
         assert not ready
         assert words == (
-            f"no query could be read yet: http://127.0.0.1:{port}/api/v1/query_range: connection refused. "
+            f"no query could be read yet: http://127.0.0.1:{port}/api/v1/query: connection refused. "
             "Is the server running, and is the port right?"
         )
         assert look(app).number("source_up", tenant="") == 0

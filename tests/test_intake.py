@@ -35,7 +35,7 @@ def test_the_first_update_reads_the_whole_ring_and_looks_back_as_far_as_the_serv
     made, store, _ = intake()
     put(store, NOW - 10)
     made.update(NOW)
-    assert reads(store) == [("range", NOW - 590 * 300, NOW - 300), ("newest", NOW, 300)]
+    assert reads(store) == [("newest", NOW, 300), ("range", NOW - 590 * 300, NOW - 300)]
     assert made.loaded
 
 

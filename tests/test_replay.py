@@ -15,7 +15,7 @@ from exporter.judging import Judging, horizon
 from exporter.models.tails import LEAST_SAMPLES
 from exporter.publish.exposition import Page
 from exporter.publish.unit_page import UnitPage, added_labels
-from exporter.replay import History, Replay
+from exporter.replay import Histories, History, Replay, Replayed
 from exporter.samples import SampleBatch
 from exporter.series import SeriesTable
 from exporter.unit import Unit
@@ -60,7 +60,7 @@ def write(window: Window, rows: np.ndarray, time_s: int, value: np.ndarray, new:
     window.write_newest(rows, batch)
 
 
-def live(asked: Query, values: np.ndarray, first_cycle: int, hashes: tuple[int, ...]) -> dict[str, Bands]:
+def live_all(asked: Query, values: np.ndarray, first_cycle: int, hashes: tuple[int, ...]) -> Replayed:
     """What window and judging publish about series (rows, cycles) at each cycle: NaN where that is nothing new."""
     rows = np.arange(len(values))
     window = Window(asked.window_s // asked.step_s, horizon(asked.step_s), asked.step_s)
@@ -68,6 +68,7 @@ def live(asked: Query, values: np.ndarray, first_cycle: int, hashes: tuple[int, 
     window.grow(len(rows))
     judging.admit(rows)
     found = {name: nothing(values.shape) for name in judging.bands}
+    signals = {name: np.full(values.shape, np.nan) for name in judging.signals}
     for k, sample in enumerate(values.T):
         time_s = (first_cycle + k) * asked.interval_s
         window.advance(window.column_of(time_s))
@@ -78,7 +79,14 @@ def live(asked: Query, values: np.ndarray, first_cycle: int, hashes: tuple[int, 
         for name, bands in judging.bands.items():
             for part in PARTS:
                 getattr(found[name], part)[told, k] = getattr(bands, part)[told]
-    return found
+        for name, signal in judging.signals.items():
+            signals[name][told, k] = signal.score[told]
+    return Replayed(found, signals)
+
+
+def live(asked: Query, values: np.ndarray, first_cycle: int, hashes: tuple[int, ...]) -> dict[str, Bands]:
+    """The same, of the models only."""
+    return live_all(asked, values, first_cycle, hashes).bands
 
 
 def replayed(asked: Query, values: np.ndarray, first_cycle: int, hashes: tuple[int, ...]) -> dict[str, Bands]:
@@ -133,6 +141,72 @@ def test_replay_gives_what_live_gives(interval_s: int, step_s: int, days: float)
     scores = found["robust_band"].score
     assert (scores > 1).any()
     assert (scores == 0).any() or (scores < 0.2).any()
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "step_s", "policy"),
+    [(300, 300, {}), (60, 300, {}), (480, 480, {"direction": "above"}), (1440, 1440, {"sensitivity": 0.85}),
+     (300, 300, {"min_deviation": 5.0, "direction": "below"}), (900, 900, {"min_history_s": 3 * DAY})],
+)  # fmt: skip
+def test_replay_gives_the_slow_signals_that_live_gives(interval_s: int, step_s: int, policy: dict) -> None:
+    values = series(5 if interval_s > 60 else 3.4, interval_s, seed=17)
+    values[0, int(2.6 * DAY / interval_s) :] = 61.5  # frozen
+    values[1, int(2.8 * DAY / interval_s) :] -= 25
+    asked = query(interval_s=interval_s, step_s=step_s, signals=("shift", "stale"), **policy)
+    first_cycle = FIRST_S // interval_s
+    wanted = live_all(asked, values, first_cycle, HASHES).signals
+    hashes = np.array(HASHES, np.int64)
+    found = Replay(asked).run_all(Histories(values, first_cycle, hashes)).signals
+    assert list(found) == ["shift", "stale"]
+    for name, scores in wanted.items():
+        off = (scores != found[name]) & ~(np.isnan(scores) & np.isnan(found[name]))
+        assert not off.any(), (name, np.argwhere(off)[:5], scores[off][:5], found[name][off][:5])
+        assert (found[name] > 1).any(), name
+        assert (found[name] < 0.2).any(), name
+
+
+def test_series_are_replayed_together_as_alone_from_any_sample_on() -> None:
+    asked = query(signals=("shift", "stale"))
+    values = series(4.5, 300, seed=23)
+    first_cycle, hashes = FIRST_S // 300, np.array(HASHES, np.int64)
+    whole = Replay(asked).run_all(Histories(values, first_cycle, hashes))
+    since = 3 * 288 + horizon(300)  # a window, and what a fit serves
+    part = Replay(asked).run_all(Histories(values[:, 50:], first_cycle + 50, hashes), since=since + 100)
+    for name in MODELS:
+        for at in range(len(values)):
+            alone = Replay(asked).run(History(values[at], first_cycle, HASHES[at]))[name]
+            for field in PARTS:
+                assert getattr(alone, field).tobytes() == getattr(whole.bands[name], field)[at].tobytes()
+        for field in PARTS:
+            wanted = np.ascontiguousarray(getattr(whole.bands[name], field)[:, since + 150 :])
+            assert getattr(part.bands[name], field).tobytes() == wanted.tobytes()
+    for name, scores in whole.signals.items():
+        assert part.signals[name].tobytes() == np.ascontiguousarray(scores[:, since + 150 :]).tobytes()
+
+
+def test_the_last_sample_of_each_column_alone_gets_the_verdicts_it_got_among_the_others() -> None:
+    asked = query(interval_s=60, signals=("shift", "stale"))
+    first_s = FIRST_S + 60
+    values = series(3.2, 60, seed=29)
+    values[:, 4::5] = np.where(np.isnan(values[:, 4::5]), 50.0, values[:, 4::5])
+    first_cycle, hashes = first_s // 60, np.array(HASHES, np.int64)
+    whole = Replay(asked).run_all(Histories(values, first_cycle, hashes))
+    sparse = Replay(asked).run_all(Histories(values[:, 4::5], first_cycle + 4, hashes, every=5))
+    for name in MODELS:
+        for field in PARTS:
+            wanted = np.ascontiguousarray(getattr(whole.bands[name], field)[:, 4::5])
+            off = (wanted != (got := getattr(sparse.bands[name], field))) & ~(np.isnan(wanted) & np.isnan(got))
+            assert not off.any(), (name, field, np.argwhere(off)[:5])
+    for name, scores in whole.signals.items():
+        assert sparse.signals[name].tobytes() == np.ascontiguousarray(scores[:, 4::5]).tobytes()
+
+
+def test_nothing_to_judge() -> None:
+    asked = query(signals=("stale",))
+    for shape, since in (((0, 10), 0), ((2, 0), 0), ((2, 10), 10), ((2, 10), 12)):
+        empty = Histories(np.ones(shape), 0, np.zeros(shape[0], np.int64))
+        found = Replay(asked).run_all(empty, since)
+        assert found.bands["shesd"].score.shape == found.signals["stale"].shape == (shape[0], max(0, shape[1] - since))
 
 
 @pytest.mark.parametrize("first_s", [FIRST_S + 60, FIRST_S + 4 * 60, FIRST_S + 3540, FIRST_S - 7 * 60])

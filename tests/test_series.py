@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.samples import SampleBatch
-from exporter.series import REJECTED, UNKNOWN, SeriesTable
+from exporter.series import REJECTED, SHED, UNKNOWN, SeriesTable
 
 
 def batch(label_sets: list[dict[str, str]], hashes: list[int] | None = None) -> SampleBatch:
@@ -119,6 +121,109 @@ def test_the_stable_hash_knows_labels_only():
     rows_of(one, [{"x": "1"}, {"a": "1", "b": "2"}])
     rows_of(other, [{"__name__": "n", "b": "2", "a": "1"}])
     assert one.stable_hash(1) == other.stable_hash(0)
+
+
+def watched(table: SeriesTable, label_sets: list[dict[str, str]], most: int | None) -> set[str]:
+    """The series `s` of an answer that have a row after it has been admitted with room for `most`."""
+    answer = batch(label_sets, [zlib.crc32(json.dumps(labels).encode()) + 7 for labels in label_sets])
+    rows = table.find(answer)
+    table.admit(answer, rows, most)
+    assert table.live <= (most if most is not None else table.live)
+    assert all((row >= 0) == (row > SHED) for row in rows.tolist())
+    return {labels["s"] for labels, row in zip(label_sets, rows.tolist(), strict=True) if row >= 0}
+
+
+def first_in_turn(names: Iterable[str], most: int) -> set[str]:
+    return set(
+        sorted(names, key=lambda name: zlib.crc32(json.dumps({"s": name}, separators=(",", ":")).encode()))[:most]
+    )
+
+
+@given(st.permutations(range(30)), st.integers(0, 35))
+@settings(max_examples=40)
+def test_which_series_are_shed_does_not_depend_on_the_order_of_the_answer(order, most):
+    names = [str(i) for i in order]
+    table = SeriesTable()
+    kept = watched(table, [{"s": name} for name in names], most)
+    assert kept == first_in_turn(names, most)
+    assert watched(table, [{"s": name} for name in reversed(names)], most) == kept  # and it stays so
+
+
+def test_a_newcomer_waits_even_when_its_turn_is_lower():
+    names = sorted((str(i) for i in range(20)), key=lambda name: -turn(name))
+    table = SeriesTable()
+    assert watched(table, [{"s": name} for name in names[:10]], 10) == set(names[:10])
+    assert watched(table, [{"s": name} for name in names], 10) == set(names[:10])
+
+
+def turn(name: str) -> int:
+    return zlib.crc32(json.dumps({"s": name}, separators=(",", ":")).encode())
+
+
+def test_the_first_in_turn_gets_the_place_that_becomes_free():
+    names = [str(i) for i in range(20)]
+    table = SeriesTable()
+    kept = watched(table, [{"s": name} for name in names], 10)
+    (gone,) = [row for row in range(10) if table.labels(row)["s"] == min(kept)]
+    table.forget(np.array([gone]))
+    there = [{"s": name} for name in names if name != min(kept)]
+    assert watched(table, there, 10) == kept - {min(kept)} | first_in_turn(set(names) - kept, 1)
+
+
+def test_a_higher_limit_takes_all_in_and_none_is_no_limit():
+    names = [{"s": str(i)} for i in range(20)]
+    table = SeriesTable()
+    assert len(watched(table, names, 5)) == 5
+    assert len(watched(table, names, 15)) == 15
+    assert len(watched(table, names, None)) == 20
+
+
+def test_another_spelling_of_a_watched_series_is_no_newcomer():
+    """Range answers come without the metric's name where newest samples have it."""
+    table = SeriesTable()
+    assert watched(table, [{"__name__": "m", "s": "1"}, {"__name__": "m", "s": "2"}], 1) == first_in_turn("12", 1)
+    assert watched(table, [{"s": "1"}, {"s": "2"}], 1) == first_in_turn("12", 1)
+
+
+def test_another_spelling_of_a_series_that_has_waited_is_found_once_it_has_a_row():
+    table = SeriesTable()
+    named, plain = [{"__name__": "m", "s": "1"}, {"__name__": "m", "s": "2"}], [{"s": "1"}, {"s": "2"}]
+    (first,) = watched(table, named, 1)
+    assert watched(table, plain, 1) == {first}
+    table.forget(np.array([0]))
+    (other,) = {"1", "2"} - {first}
+    rest = [labels for labels in named if labels["s"] == other]
+    assert watched(table, rest, 1) == {other}
+    assert watched(table, plain, 1) == {other}
+
+
+def test_a_refused_series_takes_no_place():
+    table = SeriesTable()
+    assert rows_of(table, [{"__name__": "up", "s": "1"}]) == [0]
+    answer = batch([{"__name__": "down", "s": "1"}, {"__name__": "up", "s": "2"}])
+    rows = table.find(answer)
+    assert table.admit(answer, rows, 2).tolist() == [1]
+    assert rows.tolist() == [REJECTED, 1]
+
+
+def test_waiting_series_that_come_and_go_do_not_grow_the_table():
+    table = SeriesTable()
+    sizes = set()
+    for cycle in range(200):
+        watched(table, [{"s": f"{cycle}-{i}"} for i in range(100)] + [{"s": "steady"}], 1)
+        sizes.add(len(table._keys))
+    assert max(sizes) <= 8192
+    assert table.live == 1
+
+
+def test_waiting_series_are_parsed_once(monkeypatch):
+    table = SeriesTable()
+    names = [{"s": str(i)} for i in range(3000)]
+    watched(table, names, 10)
+    parsed = []
+    monkeypatch.setattr("exporter.series._identity", lambda raw: parsed.append(raw))
+    assert len(watched(table, names, 10)) == 10
+    assert parsed == []
 
 
 class _Twin:

@@ -22,8 +22,7 @@ from exporter.config.schema import DAY_S, Query
 from exporter.models.judgement import evidence, threshold
 from exporter.models.rows import RobustBandRows
 from exporter.models.settings import RobustBandSettings
-from exporter.replay import History, Replay
-from exporter.verdict import Bands
+from exporter.replay import History, Replay, Replayed
 
 I64 = npt.NDArray[np.int64]
 
@@ -63,16 +62,16 @@ class Tallied(Replay):
         self.counts = np.zeros(4, np.int64)
         self._limit = threshold(query.step_s) * query.sensitivity
 
-    def _judge(self, rows: I64, at: I64, value: F64, offset: F64, found: dict[str, Bands]) -> None:
+    def _judge(self, rows: I64, value: F64, offset: F64, at: tuple[I64, I64], found: Replayed) -> None:
         model = self._models["robust_band"]
         assert isinstance(model, RobustBandRows)
         fit, now = model._fitted, model._context
         least = np.full(len(fit.valid), -np.inf)
-        least[: len(offset)] = np.where(fit.never_negative[: len(offset)], -offset, -np.inf)  # bands end there
+        least[rows] = np.where(fit.never_negative[rows], -offset, -np.inf)  # bands end there
         judged = rows[~np.isnan(now.lower[rows])]
         _tally(judged, self._limit, _TRIED, now.start, now.lower, now.upper, now.centre, now.weight, least,
                fit.tail, fit.extreme, self.counts)  # fmt: skip
-        super()._judge(rows, at, value, offset, found)
+        super()._judge(rows, value, offset, at, found)
 
 
 def tally(corpus: Set, most: int, hours: int) -> I64:

@@ -66,6 +66,10 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
             " and the results go by `remote_write`.", "self"),
         Key("remote_write", "list of blocks", "[]", "Targets that all results are written to: Prometheus'"
             " `remote_write` blocks.", "[{url: 'http://mimir:8080/api/v1/push'}]"),
+        Key("limits", "block", "{}", "What one query of one tenant may take; a query can have its own.",
+            "{max_series: 100000}"),
+        Key("publish", "text", "all", "`all`, `score` (no bands and values) or `anomalous` (bands and values only where"
+            " the score is above 1 or was lately); a query can have its own.", "anomalous"),
     ),
     "global": (
         Key("interval", "duration", "1m", "How often the newest sample of every series is judged. At least 1s, at most"
@@ -162,6 +166,16 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
         Key("interval", "duration", "", "In place of `global.interval`.", "30s"),
         Key("step", "duration", "", "In place of `global.step`.", "1m"),
         Key("window", "duration", "", "In place of `global.window`.", "7d"),
+        Key("limits", "block", "{}", "In place of those of the file, key by key.", "{max_series: 5000}"),
+        Key("publish", "text", "", "In place of that of the file.", "score"),
+    ),
+    "limits": (
+        Key("max_series", "integer", "1000000", "Series that a query may watch for a tenant, those that have gone"
+            " missing included; more are shed. 0 is no limit. Up to 1000000000.", "100000"),
+        Key("max_points", "integer", "2500000000", "Points that its window may hold: series times steps of the window,"
+            " 4 bytes each; more series are shed. 0 is no limit. 100000 to 1000000000000.", "400000000"),
+        Key("query_timeout", "duration", "0s", "Longest time for one of its queries, told to the server, too. At most"
+            " `source.timeout`, which 0s stands for; 100ms to 1h.", "10s"),
     ),
     "robust_band": (Key("name", "text", REQUIRED, "`robust_band`.", "robust_band"),),
     "shesd": (

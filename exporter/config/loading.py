@@ -8,10 +8,23 @@ from pathlib import Path
 
 from exporter.config.document import Mark, Problems, read_document
 from exporter.config.http import TENANT_HEADER, read_http
-from exporter.config.queries import Times, read_global, read_query, read_tenant, unique
+from exporter.config.limits import OuterLimits, read_limits
+from exporter.config.queries import PUBLISHED, Times, read_global, read_query, read_tenant, unique
 from exporter.config.reading import Block, Setting, Spot
 from exporter.config.remote_write import read_remote_writes
-from exporter.config.schema import MIB, Config, MetricNames, MetricsPage, Query, RemoteWrite, Source, Tenant, no_params
+from exporter.config.schema import (
+    MIB,
+    Config,
+    Limits,
+    MetricNames,
+    MetricsPage,
+    Publish,
+    Query,
+    RemoteWrite,
+    Source,
+    Tenant,
+    no_params,
+)
 from exporter.config.values import boolean, choice, duration_ms, integer, server_url, size_bytes, text_mapping
 from exporter.errors import ConfigError, Problem
 
@@ -19,6 +32,7 @@ MAX_FILE_BYTES = 4 * MIB
 NO_TENANTS: tuple[Tenant, ...] = ()
 NO_TARGETS: tuple[RemoteWrite, ...] = ()
 USUAL_PAGE: MetricsPage = "results"
+ALL: Publish = "all"
 
 _NAMES: tuple[MetricNames, ...] = ("default", "vmanomaly")
 _PAGES: tuple[MetricsPage, ...] = ("results", "self")
@@ -55,13 +69,18 @@ def read_config(block: Block) -> Config:
     source = block.need("source", read_source, Source(""))
     tenants = block.get("tenants", read_tenants, NO_TENANTS)
     _check_tenant_header(block, source, tenants)
+    timeout_s = source.timeout_s if _reads_well(block.spot, "source.timeout") else None
+    limits = block.get("limits", read_limits(OuterLimits(Limits(), timeout_s)), Limits())
     targets = block.get("remote_write", read_remote_writes, NO_TARGETS)
+    publish = block.get("publish", choice(*PUBLISHED), ALL)
     page = block.get("metrics_page", choice(*_PAGES), USUAL_PAGE)
     if page == "self" and not targets and block.usable("remote_write"):
         block.blame("metrics_page", "the results would go nowhere", allowed="results, or a remote_write target")
     return Config(
         source=source,
-        queries=block.need("queries", lambda spot: read_queries(spot, times), ()),
+        queries=block.need(
+            "queries", lambda spot: read_queries(spot, times, OuterLimits(limits, timeout_s), publish), ()
+        ),
         interval_s=times.interval_s,
         window_s=times.window_s,
         step_s=times.step_s,
@@ -69,6 +88,8 @@ def read_config(block: Block) -> Config:
         metric_names=block.get("metric_names", choice(*_NAMES), "default"),
         metrics_page=page,
         remote_write=targets,
+        limits=limits,
+        publish=publish,
     )
 
 
@@ -93,11 +114,16 @@ def read_tenants(spot: Spot) -> tuple[Tenant, ...]:
     return unique(spot, read_tenant, "id")
 
 
-def read_queries(spot: Spot, times: Times) -> tuple[Query, ...]:
+def read_queries(spot: Spot, times: Times, limits: OuterLimits, publish: Publish) -> tuple[Query, ...]:
     """The queries, each name once, at least one."""
     if not spot.listing().items:
         raise spot.fault("no queries", value="", allowed="at least one query")
-    return unique(spot, read_query(times), "name")
+    return unique(spot, read_query(times, limits, publish), "name")
+
+
+def _reads_well(spot: Spot, path: str) -> bool:
+    """Whether nothing has been found wrong with a key, so that others may be held against it."""
+    return all(problem.path != path for problem in spot.setting.problems.in_file_order())
 
 
 def _check_tenant_header(block: Block, source: Source, tenants: tuple[Tenant, ...]) -> None:

@@ -13,6 +13,7 @@ from exporter.config.schema import (
     Config,
     Header,
     HttpConfig,
+    Limits,
     OAuth2,
     ProxyConfig,
     Query,
@@ -49,6 +50,8 @@ def _config(config: Config) -> Yaml:
         "metric_names": config.metric_names,
         "metrics_page": config.metrics_page,
         "remote_write": [_remote_write(target) for target in config.remote_write],
+        "limits": _limits(config.limits),
+        "publish": config.publish,
     }
 
 
@@ -169,6 +172,16 @@ def _query(query: Query) -> Yaml:
         "interval": _seconds(query.interval_s),
         "step": _seconds(query.step_s),
         "window": _seconds(query.window_s),
+        "limits": _limits(query.limits),
+        "publish": query.publish,
+    }
+
+
+def _limits(limits: Limits) -> Yaml:
+    return {
+        "max_series": limits.max_series,
+        "max_points": limits.max_points,
+        "query_timeout": _millis(limits.query_timeout_s),
     }
 
 

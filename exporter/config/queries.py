@@ -10,8 +10,9 @@ from typing import Literal, TypeVar
 from exporter.config.document import Mapping
 from exporter.config.durations import format_duration
 from exporter.config.expression import expression_fault
+from exporter.config.limits import OuterLimits, read_limits
 from exporter.config.reading import Block, Fault, Reader, Spot, attempt
-from exporter.config.schema import DAY_S, DEFAULT_MODELS, SENSITIVITIES, Direction, Query, Tenant
+from exporter.config.schema import DAY_S, DEFAULT_MODELS, SENSITIVITIES, Direction, Publish, Query, Tenant
 from exporter.config.values import (
     alternatives,
     any_number,
@@ -30,6 +31,7 @@ MIN_SHIFT_WINDOW_S = 3 * DAY_S  # a day of means between the first day, which ha
 # Memory and fit time grow with it; a year of 5-minute samples is just beyond.
 MAX_WINDOW_STEPS = 100_000
 MODEL_NAMES = ("robust_band", "shesd")
+PUBLISHED: tuple[Publish, ...] = ("all", "score", "anomalous")
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}", re.ASCII)
 _TENANT = re.compile(r"[0-9A-Za-z!\-_.*'()]{1,150}", re.ASCII)
@@ -136,8 +138,8 @@ def _refuse_repeated(place: Spot, name: str, key: str, first_lines: dict[str, in
     first_lines.setdefault(name, place.node.mark.line)
 
 
-def read_query(outer: Times) -> Reader[Query]:
-    """One query; ``outer`` holds the global times."""
+def read_query(outer: Times, limits: OuterLimits, publish: Publish) -> Reader[Query]:
+    """One query; ``outer`` holds the global times, ``limits`` those of the file, ``publish`` what it says."""
 
     def read(spot: Spot) -> Query:
         block = spot.block("queries")
@@ -157,6 +159,8 @@ def read_query(outer: Times) -> Reader[Query]:
             interval_s=times.interval_s,
             step_s=times.step_s,
             window_s=times.window_s,
+            limits=block.get("limits", read_limits(limits), limits.limits),
+            publish=block.get("publish", choice(*PUBLISHED), publish),
         )
         if block.usable("window"):
             _check_history(block, query)

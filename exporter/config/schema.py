@@ -17,6 +17,7 @@ MIB = 1 << 20
 Direction = Literal["both", "above", "below"]
 MetricNames = Literal["default", "vmanomaly"]
 MetricsPage = Literal["results", "self"]
+Publish = Literal["all", "score", "anomalous"]
 ProtobufMessage = Literal["prometheus.WriteRequest", "io.prometheus.write.v2.Request"]
 TlsVersion = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
 
@@ -158,6 +159,25 @@ class RemoteWrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one query of one tenant may take; 0 is no limit. ``max_points`` counts series x columns of the window.
+
+    ``query_timeout_s``: 0 is the source's timeout.
+    """
+
+    max_series: int = 1_000_000
+    max_points: int = 2_500_000_000  # 10 GB: the million series of a week at 5 minutes, and a quarter more
+    query_timeout_s: float = 0.0
+
+    def most_rows(self, columns: int) -> int | None:
+        """Series that may have a window of so many columns; None where there is no limit."""
+        allowed = [self.max_series] if self.max_series else []
+        if self.max_points:
+            allowed.append(self.max_points // columns)
+        return min(allowed, default=None)
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """A Mimir or Cortex tenant (header ``X-Scope-OrgID``); ``a|b`` reads several at once."""
 
@@ -185,6 +205,13 @@ class Query:
     interval_s: int = 60
     step_s: int = 300
     window_s: int = 14 * DAY_S
+    limits: Limits = Limits()
+    publish: Publish = "all"
+
+    @property
+    def most_series(self) -> int | None:
+        """Series that may be watched, those that have gone missing included; None where there is no limit."""
+        return self.limits.most_rows(self.window_s // self.step_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +227,5 @@ class Config:
     metric_names: MetricNames = "default"
     metrics_page: MetricsPage = "results"
     remote_write: tuple[RemoteWrite, ...] = ()
+    limits: Limits = Limits()
+    publish: Publish = "all"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from exporter.publish.exposition import label_text
+from exporter.publish.label_text import label_text
 
 _CHART_WIDTH, _CHART_HEIGHT = 160, 18
 _CHART_MARGIN = 8
@@ -20,7 +20,7 @@ _LINKS = (("/metrics", "Metrics"), ("/config", "Config"), ("/-/ready", "Ready"),
 
 @dataclass(frozen=True, slots=True)
 class LandingUnit:
-    """One query of one tenant: series by state, seconds since the newest judged sample (None: never), last error."""
+    """One query of one tenant: series by state and shed ones, age of the newest judged sample (None: never), error."""
 
     tenant: str
     query: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import platform
 import threading
 import time
@@ -44,6 +45,7 @@ class CycleReceipt(Protocol):
     error: str
     reason: str
     series: int
+    shed: int
     judged: int
     fitted: int
     failed_rows: int
@@ -94,6 +96,12 @@ class SelfMetrics:
     def _make_cycle_metrics(self) -> None:
         self.series = self._gauge("series", "Watched series by state.", *_UNIT, "state")
         self.anomalous = self._gauge("series_anomalous", "Series whose score is above 1 now.", *_UNIT, "model")
+        self.shed = self._gauge(
+            "series_shed", "Series in the newest answer that are not watched: a limit is reached.", *_UNIT
+        )
+        self.limit = self._gauge(
+            "series_limit", "Series that may be watched, by max_series and max_points; +Inf without a limit.", *_UNIT
+        )
         self.verdict_time = self._gauge(
             "verdict_timestamp_seconds", "Time of the newest judged sample, 0 before the first verdict.", *_UNIT
         )
@@ -110,6 +118,12 @@ class SelfMetrics:
         self.fits = self._counter("fits", "Fits of a model to the window of a series.", *_UNIT, "model")
         self.failed_fits = self._counter("models_failed", "Fits that failed; other series are unaffected.", *_UNIT)
         self.window_bytes = self._gauge("window_bytes", "Memory of the window.", *_UNIT)
+        self.loaded = self._gauge(
+            "window_loaded_ratio", "Share of the window that has been read since the start.", *_UNIT
+        )
+        self.backfill = self._gauge(
+            "backfill_ratio", "Share of the past that --backfill has queued for remote write, 1 at the end.", *_UNIT
+        )
 
     def _make_source_metrics(self) -> None:
         self.source_up = self._gauge(
@@ -161,6 +175,18 @@ class SelfMetrics:
         """A cycle took longer than its interval."""
         self._add(self.cycles, tenant, query, "late")
 
+    def backfilled(self, tenant: str, query: str, ratio: float) -> None:
+        """So much of a unit's past is queued; units without a backfill have no such gauge."""
+        with self._lock:
+            if (tenant, query) in self._children:
+                self._set(self.backfill, ratio, tenant, query)
+
+    def window_loaded(self, tenant: str, query: str, share: float) -> None:
+        """So much of a unit's window has been read for the first time, 0 to 1; a forgotten unit is passed over."""
+        with self._lock:
+            if (tenant, query) in self._children:
+                self._set(self.loaded, share, tenant, query)
+
     def record(self, tenant: str, query: str, receipt: CycleReceipt) -> None:
         """Count what one cycle did; a unit that has been forgotten meanwhile is passed over."""
         with self._lock:
@@ -203,13 +229,17 @@ class SelfMetrics:
         self._bump(self.failed_fits, receipt.failed_rows, tenant, query)
         self._bump(self.judged, receipt.judged, tenant, query)
         self.answered.labels(tenant, query).set(receipt.series)
+        self.shed.labels(tenant, query).set(receipt.shed)
         if receipt.newest_s > 0:
             self.verdict_time.labels(tenant, query).set(receipt.newest_s)
 
     # -- units ---------------------------------------------------------------------------------------------------------
 
-    def register_unit(self, tenant: str, query: str, models: Iterable[str]) -> None:
-        """Make a unit's children; known ones keep their values, those of models it no longer has go."""
+    def register_unit(self, tenant: str, query: str, models: Iterable[str], most_series: int | None = None) -> None:
+        """Make a unit's children; known ones keep their values, those of models it no longer has go.
+
+        `most_series` is how many series it may watch.
+        """
         unit = tenant, query
         with self._lock:
             self._models[unit] = tuple(models)
@@ -222,6 +252,8 @@ class SelfMetrics:
             self._make(wanted)
             self._remove(gone)
             self._children[unit] = {*wanted, *(old - gone)}
+            self.loaded.labels(*unit).set(0)
+            self.limit.labels(*unit).set(math.inf if most_series is None else most_series)
 
     def forget_unit(self, tenant: str, query: str) -> None:
         """Remove a unit's children; the last one of a tenant takes the tenant's along. Unknown units are no error."""
@@ -237,6 +269,7 @@ class SelfMetrics:
 
     def _unit_metrics(self) -> list[MetricWrapperBase]:
         return [
+            self.shed, self.limit, self.loaded,
             self.verdict_time, self.cycle_duration, self.cycle_cpu, self.cycle_lag, self.judged, self.failed_fits,
             self.window_bytes, self.samples, self.answered, self.slow_scans, self.gaps_filled, self.late_samples,
         ]  # fmt: skip

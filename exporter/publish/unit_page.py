@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.names import LABEL_FOR, LABEL_MODEL, LABEL_QUERY, LABEL_TENANT, Family
-from exporter.publish.exposition import Labels, LabelText, Page, exported_labels, render_rows
+from exporter.publish.exposition import Page
+from exporter.publish.label_text import LabelText, Texts, escaped_label, exported_labels
+from exporter.publish.lines import Lines
 from exporter.publish.remote_write.unit_writer import NO_MODEL, Kind, Part, UnitWriter
 
 
@@ -22,9 +24,10 @@ def added_labels(query: str, tenant: str, *, vmanomaly: bool) -> dict[str, str]:
 
 
 class UnitPage:
-    """Renders a unit's rows family by family and shows them at once.
+    """Takes a unit's verdicts family by family and shows them at once.
 
-    Text and order of rows never change while they live, so that a scraper can cache them.
+    Text and order of rows never change while they live, so that a scraper can cache them. The labels of a series are
+    kept once: those of one model are the same with the label `model` more.
     """
 
     def __init__(
@@ -43,8 +46,10 @@ class UnitPage:
         self._added = dict(added)
         self._families = families
         self._models = (*models, NO_MODEL)
-        self._labels = {model: LabelText() for model in self._models} if page else {}
-        self._lines: dict[str, list[bytes]] = {}
+        self._labels = LabelText(LABEL_MODEL)
+        self._extra = {model: escaped_label(LABEL_MODEL, model).encode() if model else b"" for model in self._models}
+        self._lines: dict[str, list[Lines]] = {}
+        self._shown: tuple[npt.NDArray[np.int64], Texts] | None = None
         self._parts: list[Part] = []
         self._closed = False
 
@@ -53,17 +58,19 @@ class UnitPage:
         admitted = []
         for row, labels in rows:  # once in the life of a series
             admitted.append(row)
-            for model in self._models:
-                added = {**self._added, LABEL_MODEL: model} if model else self._added
-                self._set_row(row, model, exported_labels(labels, added))
+            self._set_row(row, labels)
         if self._writer:
             self._writer.admit(admitted)
 
-    def _set_row(self, row: int, model: str, labels: Labels) -> None:
+    def _set_row(self, row: int, labels: Mapping[str, str]) -> None:
+        """The labels are named alike in all families: a `model` of the series makes way where there is none of ours."""
+        named = exported_labels(labels, {**self._added, LABEL_MODEL: LABEL_MODEL})
+        plain = tuple(pair for pair in named if pair[0] != LABEL_MODEL)
         if self._page:
-            self._labels[model].set_row(row, labels)
+            self._labels.set_row(row, plain)
         if self._writer:
-            self._writer.set_row(row, model, labels)
+            for model in self._models:
+                self._writer.set_row(row, model, (*plain, (LABEL_MODEL, model)) if model else plain)
 
     def begin(self, time_s: int) -> None:
         """A cycle as of this time (unix seconds) begins."""
@@ -74,9 +81,8 @@ class UnitPage:
         """Forget rows."""
         if self._writer:
             self._writer.dismiss(rows)
-        for text in self._labels.values():
-            for row in rows.tolist():  # once in the life of a series
-                text.drop_row(row)
+        for row in rows.tolist():  # once in the life of a series
+            self._labels.drop_row(row)
 
     def render(
         self,
@@ -90,21 +96,28 @@ class UnitPage:
         """Add one family of one model: rows (n,) ascending, values (n,), NaN left out; 0 digits mean exactly.
 
         ``times_ms`` (n,) are the times of the judged samples, for remote write; None is the time of the cycle. The
-        arrays must not change until `show`.
+        arrays must not change any more: the lines are written when somebody asks for the page.
         """
         if self._page:
             name = self._families[family].name.encode()
-            lines = render_rows(name, self._labels[model], rows, values, significant)
+            lines = Lines(name, self._texts(rows), values, significant, self._extra[model])
             self._lines.setdefault(family, []).append(lines)
         if self._writer:
             self._parts.append(Part(family, model, rows, values, times_ms))
+
+    def _texts(self, rows: npt.NDArray[np.int64]) -> Texts:
+        """The label texts of rows; families of the same rows share them."""
+        if self._shown is None or self._shown[0] is not rows:
+            self._shown = rows, self._labels.texts(rows)
+        return self._shown[1]
 
     def show(self) -> None:
         """Put what has been rendered since the last call on the page, in place of what was there; then write it."""
         lines, self._lines = self._lines, {}
         parts, self._parts = self._parts, []
+        self._shown = None
         if self._page and not self._closed:
-            self._page.replace(self._key, {family: b"".join(texts) for family, texts in lines.items()})
+            self._page.replace(self._key, lines)
         if self._writer:
             self._writer.write(parts)
 
@@ -117,6 +130,21 @@ class UnitPage:
     ) -> int:
         """Write verdicts of the past before the first cycle, as `UnitWriter.backfill` says; returns the columns."""
         return self._writer.backfill(rows, times_ms, values, stop) if self._writer else 0
+
+    def hold(self) -> None:
+        """Show only: nothing is written until `release`, because another page of this unit writes its past first."""
+        if self._writer:
+            self._writer.hold()
+
+    def release(self) -> None:
+        """Write from the next `show` on."""
+        if self._writer:
+            self._writer.release()
+
+    def hand_over(self) -> None:
+        """Write no more and end no series: the page that is held goes on with them."""
+        if self._writer:
+            self._writer.hand_over()
 
     def withdraw(self) -> None:
         """Take everything of this unit off the page until the next `show`; what was written has ended."""
@@ -132,6 +160,6 @@ class UnitPage:
             self._writer.close()
 
     def _take_off(self) -> None:
-        self._lines, self._parts = {}, []
+        self._lines, self._parts, self._shown = {}, [], None
         if self._page:
             self._page.drop(self._key)

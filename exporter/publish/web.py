@@ -7,8 +7,8 @@ import logging
 import os
 import re
 import threading
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -17,7 +17,10 @@ from typing import Any
 from cheroot import wsgi
 
 from exporter.errors import ConfigError, PublishError
+from exporter.publish.exposition import Piece, Plain
 from exporter.publish.landing import PAGE_POLICY, Landing, LandingRow, LandingUnit, page_html
+from exporter.publish.lines import WHOLE, Shard
+from exporter.publish.packing import gzip_stream
 
 __all__ = ["Landing", "LandingRow", "LandingUnit", "Routes", "WebServer", "application", "wants_openmetrics"]
 
@@ -29,8 +32,7 @@ HTML_TYPE = "text/html; charset=utf-8"
 _OPENMETRICS_VERSIONS = ("", "0.0.1", "1.0.0")
 _PIECE_BYTES = 65536  # cheroot copies what is left of a piece after every write: large ones take quadratic time
 _LEAST_GZIP_BYTES = 1024
-_GZIP_LEVEL = 1
-_GZIP_BITS = 31
+_MOST_SHARDS = 1000
 _THREADS = 8
 _WAITING_CONNECTIONS = 64
 _SOCKET_TIMEOUT_S = 10
@@ -39,6 +41,7 @@ _STOP_LIMIT_S = 2
 _MOST_HEADER_BYTES = 16384
 _MOST_BODY_BYTES = 65536
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
+_SHARD = re.compile(r"(?P<index>[0-9]{1,4})/(?P<of>[0-9]{1,4})")
 _ANY_HOST = ("::", "0.0.0.0")  # noqa: S104  # ":9899" means all interfaces; :: takes IPv4 too where it is available
 _SAFETY = (
     ("X-Content-Type-Options", "nosniff"),
@@ -58,12 +61,12 @@ StartResponse = Callable[[str, list[tuple[str, str]]], object]
 class Routes:
     """What stands behind the endpoints. All are called from the server's threads and must not wait for a cycle.
 
-    ``metrics(openmetrics)`` is the page in pieces; ``ready()`` whether verdicts are served, and what to say;
+    ``metrics(openmetrics, shard)`` is the page in pieces; ``ready()`` whether verdicts are served, and what to say;
     ``reload()`` loads the config anew or raises ConfigError, None where the lifecycle API is off; ``config_text()`` the
     config in force without secrets; ``landing()`` what the page for people shows.
     """
 
-    metrics: Callable[[bool], list[bytes]]
+    metrics: Callable[[bool, Shard], Sequence[Piece]]
     ready: Callable[[], tuple[bool, str]]
     reload: Callable[[], None] | None
     config_text: Callable[[], str]
@@ -74,7 +77,7 @@ class Routes:
 class _Response:
     status: HTTPStatus
     content_type: str
-    pieces: list[bytes]
+    pieces: Sequence[Piece]
     headers: tuple[tuple[str, str], ...] = field(default=())
 
 
@@ -82,13 +85,29 @@ class _Response:
 
 
 def _text(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> _Response:
-    return _Response(status, PLAIN_TYPE, [(text.rstrip("\n") + "\n").encode()], headers)
+    return _Response(status, PLAIN_TYPE, [Plain((text.rstrip("\n") + "\n").encode())], headers)
 
 
 def _metrics(routes: Routes, environ: Environ) -> _Response:
+    shard = _wanted_shard(environ.get("QUERY_STRING", ""))
+    if shard is None:
+        words = f"shard is not i/n with 1 <= i <= n <= {_MOST_SHARDS}, for example ?shard=1/3"
+        return _text(HTTPStatus.BAD_REQUEST, words)
     openmetrics = wants_openmetrics(environ.get("HTTP_ACCEPT", ""))
     kind = OPENMETRICS_TYPE if openmetrics else TEXT_TYPE
-    return _Response(HTTPStatus.OK, kind, routes.metrics(openmetrics), (("Vary", "Accept"),))
+    return _Response(HTTPStatus.OK, kind, routes.metrics(openmetrics, shard), (("Vary", "Accept"),))
+
+
+def _wanted_shard(query_string: str) -> Shard | None:
+    """The share of the page that is asked for, the whole of it by default; None for what is no share."""
+    given = urllib.parse.parse_qs(query_string, keep_blank_values=True).get("shard", [])
+    if not given:
+        return WHOLE
+    match = _SHARD.fullmatch(given[0])
+    if match is None or len(given) > 1:
+        return None
+    shard = Shard(int(match["index"]), int(match["of"]))
+    return shard if 1 <= shard.index <= shard.of <= _MOST_SHARDS else None
 
 
 def _healthy(_routes: Routes, _environ: Environ) -> _Response:
@@ -117,7 +136,7 @@ def _config(routes: Routes, _environ: Environ) -> _Response:
 
 def _landing(routes: Routes, _environ: Environ) -> _Response:
     html = page_html(routes.landing()).encode("utf-8", "replace")
-    return _Response(HTTPStatus.OK, HTML_TYPE, [html], (("Content-Security-Policy", PAGE_POLICY),))
+    return _Response(HTTPStatus.OK, HTML_TYPE, [Plain(html)], (("Content-Security-Policy", PAGE_POLICY),))
 
 
 Endpoint = Callable[[Routes, Environ], _Response]
@@ -173,19 +192,28 @@ def _wants_gzip(accept_encoding: str) -> bool:
     return qualities.get("gzip", qualities.get("*", 0.0)) > 0
 
 
-def cut_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces that cheroot can write without copying the rest over and over."""
+def cut_pieces(pieces: Iterable[Piece]) -> Iterator[bytes]:
+    """The text of the pieces, as it is written, in parts that cheroot can send without copying the rest again."""
     for piece in pieces:
-        for at in range(0, len(piece), _PIECE_BYTES):
-            yield piece[at : at + _PIECE_BYTES]
+        for text in piece.written():
+            yield from _cut(text)
 
 
-def zip_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The bytes as one gzip stream, made while it is sent."""
-    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_BITS)
-    for piece in pieces:
-        yield packer.compress(piece)
-    yield packer.flush()
+def zip_pieces(pieces: Iterable[Piece]) -> Iterator[bytes]:
+    """The pieces as one gzip stream; what was compressed for a scrape before is not compressed again."""
+    for part in gzip_stream(piece.packed() for piece in pieces):
+        yield from _cut(part)
+
+
+def _cut(text: bytes) -> Iterator[bytes]:
+    for at in range(0, len(text), _PIECE_BYTES):
+        yield text[at : at + _PIECE_BYTES]
+
+
+def _plain_bytes(pieces: Iterable[Piece]) -> int | None:
+    """Length of the pieces' text; None when it is not known before it is written."""
+    texts = [piece.text for piece in pieces if isinstance(piece, Plain)]
+    return sum(map(len, texts)) if len(texts) == len(list(pieces)) else None
 
 
 def application(routes: Routes) -> Callable[[Environ, StartResponse], Iterable[bytes]]:
@@ -193,15 +221,18 @@ def application(routes: Routes) -> Callable[[Environ, StartResponse], Iterable[b
 
     def respond(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         response = _respond(routes, environ)
-        body_bytes = sum(map(len, response.pieces))
-        zipped = body_bytes >= _LEAST_GZIP_BYTES and _wants_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
-        # Without a length the server sends chunks: the size of a stream that is packed on the way is not known.
-        size = ("Content-Encoding", "gzip") if zipped else ("Content-Length", str(body_bytes))
-        headers = [("Content-Type", response.content_type), size, ("Vary", "Accept-Encoding"), *response.headers]
-        start_response(f"{response.status.value} {response.status.phrase}", [*headers, *_SAFETY])
+        body_bytes = _plain_bytes(response.pieces)
+        large = body_bytes is None or body_bytes >= _LEAST_GZIP_BYTES
+        zipped = large and _wants_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
+        headers = [("Content-Type", response.content_type), ("Vary", "Accept-Encoding"), *response.headers, *_SAFETY]
+        if zipped:
+            headers.append(("Content-Encoding", "gzip"))
+        elif body_bytes is not None:  # without a length the server sends chunks
+            headers.append(("Content-Length", str(body_bytes)))
+        start_response(f"{response.status.value} {response.status.phrase}", headers)
         if environ["REQUEST_METHOD"] == "HEAD":
             return []
-        return zip_pieces(cut_pieces(response.pieces)) if zipped else cut_pieces(response.pieces)
+        return zip_pieces(response.pieces) if zipped else cut_pieces(response.pieces)
 
     return respond
 

@@ -65,10 +65,8 @@ def test_a_drop_to_zero_alerts_at_once(measured: Measured) -> None:
     assert measured("score at the first zero", found(told.band, AT)) >= 0.99
     # Once most of the last hour is at zero that is told: from then on it is for shift.
     assert 4 <= measured("zeros above 1 in the hour", samples_above(told.band, AT, HOUR)) <= 10
-    assert (
-        measured("shift from the second zero on, share of the hour", share_above(told.shift[:, AT + 1 : AT + HOUR]))
-        >= 0.9
-    )
+    rest = told.shift[:, AT + 1 : AT + HOUR]
+    assert measured("shift from the second zero on, share of the hour", share_above(rest)) >= 0.9
     assert measured("score later than 15 minutes after the end", found(told.band, AT + HOUR + 3, HOUR)) <= 0.1
     assert measured("shift in the hour", found(told.shift, AT, HOUR)) >= 0.97
     assert measured("stale in the hour", found(told.stale, AT, HOUR)) <= 0.02

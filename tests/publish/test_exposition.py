@@ -17,7 +17,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.names import EXPECTED, FAMILIES, SCORE, VALUE, Family
-from exporter.publish.exposition import LabelText, Page, exported_labels, label_text, render_rows
+from exporter.publish.exposition import Page
+from exporter.publish.label_text import LabelText, exported_labels, label_text
+from exporter.publish.lines import render_rows
 
 SLOWLY = settings(max_examples=300, deadline=None)
 
@@ -154,7 +156,7 @@ def test_any_history_of_rows_leaves_the_last_labels(history: list[tuple[int, dic
         else:
             text.set_row(row, tuple(labels.items()))
             known[row] = labels
-    everything = [(row, 1.0) for row in range(len(text.arrays()[1]))]
+    everything = [(row, 1.0) for row in range(text.rows)]
     rendered = render_rows(b"m", text, np.arange(len(everything)), np.ones(len(everything)))
     assert rendered == naive.rows("m", known, everything)
 

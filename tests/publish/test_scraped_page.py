@@ -19,7 +19,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.names import EXPECTED, FAMILIES, LOWER, SCORE, UPPER, VALUE
-from exporter.publish.exposition import LabelText, Page, exported_labels, render_rows
+from exporter.publish.exposition import Page
+from exporter.publish.label_text import LabelText, exported_labels
+from exporter.publish.lines import render_rows
 from exporter.publish.selfmetrics import SelfMetrics
 from exporter.publish.web import Landing, Routes, WebServer
 
@@ -89,7 +91,7 @@ def prometheus(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     if binary is None:
         pytest.skip("prometheus is not installed (apt-get install prometheus)")
     routes = Routes(
-        lambda openmetrics: page.chunks(FAMILIES, openmetrics),
+        lambda openmetrics, shard: page.pieces(FAMILIES, openmetrics, shard),
         lambda: (True, "ready"), None, str, lambda: Landing("", [], [], []),
     )  # fmt: skip
     server = WebServer("127.0.0.1:0", routes)

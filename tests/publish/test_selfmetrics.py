@@ -26,6 +26,7 @@ class Receipt:
     error: str = ""
     reason: str = ""
     series: int = 10
+    shed: int = 2
     judged: int = 9
     fitted: int = 4
     failed_rows: int = 1
@@ -90,6 +91,7 @@ def test_a_good_cycle_is_counted(page: Page) -> None:
     assert page.value("samples_judged_total", **UNIT) == 18
     assert page.value("source_samples_total", **UNIT) == 40
     assert page.value("source_series", **UNIT) == 10
+    assert page.value("series_shed", **UNIT) == 2
     assert page.value("source_fallback_scans_total", **UNIT) == 2
     assert page.value("gaps_filled_total", **UNIT) == 6
     assert page.value("late_samples_total", **UNIT) == 10
@@ -101,6 +103,18 @@ def test_a_good_cycle_is_counted(page: Page) -> None:
     assert page.value("cycle_cpu_seconds_total", **UNIT) == pytest.approx(0.4)
     assert (page.value("cycle_lag_seconds", **UNIT) or 0) > 1e6  # the receipt is as of 2023
     assert page.value("source_up", tenant="t") == 1
+
+
+@pytest.mark.parametrize(("most", "shown"), [(None, float("inf")), (0, 0), (100, 100)])
+def test_how_many_series_may_be_watched_is_shown(page: Page, most: int | None, shown: float) -> None:
+    page.metrics.register_unit("t", "q", ["shesd"], most)
+    assert page.value("series_limit", **UNIT) == shown
+    page.metrics.forget_unit("t", "q")
+    assert page.value("series_limit", **UNIT) is None
+
+
+def test_nothing_is_shed_before_the_first_cycle(page: Page) -> None:
+    assert page.value("series_shed", **UNIT) == 0
 
 
 def test_a_failed_cycle_keeps_the_verdicts_of_the_last_good_one(page: Page) -> None:
@@ -264,3 +278,12 @@ def test_children_stand_in_the_order_of_their_words() -> None:
     SelfMetrics(registry).register_unit("", "q", ["b", "a"])
     (series,) = (family for family in registry.collect() if family.name == "anomaly_exporter_series")
     assert tuple(sample.labels["state"] for sample in series.samples) == STATES
+
+
+def test_the_backfill_shows_only_where_there_is_one(page: Page) -> None:
+    assert page.value("backfill_ratio", **UNIT) is None
+    page.metrics.backfilled("t", "q", 0.25)
+    assert page.value("backfill_ratio", **UNIT) == 0.25
+    page.metrics.forget_unit("t", "q")
+    page.metrics.backfilled("t", "q", 0.5)
+    assert page.value("backfill_ratio", **UNIT) is None

@@ -15,6 +15,8 @@ import pytest
 import requests
 
 from exporter.errors import ConfigError, Problem, PublishError
+from exporter.publish.exposition import Plain
+from exporter.publish.lines import WHOLE, Shard
 from exporter.publish.web import Landing, Routes, WebServer, wants_openmetrics
 
 BIG = [b"".join(b'big{row="%d",of="%d"} 1\n' % (row, piece) for row in range(20_000)) for piece in range(3)]
@@ -38,11 +40,13 @@ class Exporter:
     reload_problem: ConfigError | None = None
     reloads: int = 0
     broken: bool = False
+    shard: Shard = WHOLE
 
-    def metrics(self, openmetrics: bool) -> list[bytes]:
+    def metrics(self, openmetrics: bool, shard: Shard) -> list[Plain]:
         if self.broken:
             raise RuntimeError("a bug")
-        return [*self.pieces, b"# EOF\n"] if openmetrics else self.pieces
+        self.shard = shard
+        return [Plain(text) for text in ([*self.pieces, b"# EOF\n"] if openmetrics else self.pieces)]
 
     def reload(self) -> None:
         if self.reload_problem:
@@ -265,6 +269,31 @@ def test_unknown_paths_are_404(server: WebServer, path: str) -> None:
     assert b" 404 Not Found\r\n" in raw_exchange(server, request).split(b"\r\n\r\n")[0] + b"\r\n"
 
 
+@pytest.mark.parametrize(
+    ("query", "shard"),
+    [
+        ("", WHOLE),
+        ("?x=1", WHOLE),
+        ("?shard=2/3", Shard(2, 3)),
+        ("?shard=1%2F1", WHOLE),
+        ("?a=b&shard=1000/1000", Shard(1000, 1000)),
+    ],
+)
+def test_a_share_of_the_page(server: WebServer, exporter: Exporter, query: str, shard: Shard) -> None:
+    assert ask(server, f"/metrics{query}").status_code == 200
+    assert exporter.shard == shard
+
+
+@pytest.mark.parametrize(
+    "shard",
+    ["", "1", "0/3", "4/3", "-1/3", "1/0", "1/1001", "a/b", "1/3/5", "1/3&shard=2/3", "1/3%00", "%D9%A1/2", "9" * 99],
+)
+def test_no_share_of_the_page(server: WebServer, exporter: Exporter, shard: str) -> None:
+    answer = ask(server, f"/metrics?shard={shard}")
+    assert answer.status_code == 400
+    assert "i/n" in answer.text
+
+
 def test_a_query_string_does_not_matter(server: WebServer) -> None:
     assert ask(server, "/metrics?name[]=up&x=%00").status_code == 200
 
@@ -346,9 +375,9 @@ def test_scrapes_run_side_by_side(server: WebServer, exporter: Exporter) -> None
     """Two answers can only be given when both requests are in the exporter's hands at once."""
     meeting = threading.Barrier(2, timeout=20)
 
-    def metrics(openmetrics: bool) -> list[bytes]:
+    def metrics(openmetrics: bool, shard: Shard) -> list[Plain]:
         meeting.wait()
-        return [b"x 1\n"]
+        return [Plain(b"x 1\n")]
 
     both = WebServer("127.0.0.1:0", Routes(metrics, lambda: (True, ""), None, str, lambda: Landing("", [], [], [])))
     both.start()

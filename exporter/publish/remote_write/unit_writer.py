@@ -53,6 +53,7 @@ class UnitWriter:
         self._lock = threading.Lock()
         self._cycle_ms = 0
         self._closed = False
+        self._held = False
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
@@ -70,11 +71,14 @@ class UnitWriter:
             if more > 0:
                 more = max(more, len(self._before_ms))
                 self._before_ms = np.concatenate([self._before_ms, np.full(more, NEVER, np.int64)])
-            floors = self._outlet.floors(self._unit)
-            labels = self._labels[NO_MODEL]
-            self._before_ms[rows] = [floors.get(labels.fields(row), NEVER) for row in rows] if floors else NEVER
+            self._learn_floors(rows)
             for trail in self._trails.values():
                 trail.admit(np.array(rows), self._before_ms)
+
+    def _learn_floors(self, rows: list[int]) -> None:
+        floors = self._outlet.floors(self._unit)
+        labels = self._labels[NO_MODEL]
+        self._before_ms[rows] = [floors.get(labels.fields(row), NEVER) for row in rows] if floors else NEVER
 
     def dismiss(self, rows: Ints) -> None:
         """Forget rows; those that were still published end now."""
@@ -95,7 +99,7 @@ class UnitWriter:
     def write(self, parts: Iterable[Part]) -> None:
         """Write what a cycle publishes, which is all that goes on: other series end."""
         with self._lock:
-            if self._closed:
+            if self._closed or self._held:
                 return
             seen = set()
             for part in parts:
@@ -161,6 +165,25 @@ class UnitWriter:
                     self._send(kind, self._trail(kind).append(*own), int(at_ms.max(initial=0)))
         return columns
 
+    def hold(self) -> None:
+        """Write nothing until `release`: another writer of this unit writes the past of its series first."""
+        self._held = True
+
+    def release(self) -> None:
+        """Write from the next cycle on, after what the other writer has left word of with `hand_over`."""
+        with self._lock:
+            start = self._labels[NO_MODEL].arrays()[1][: len(self._before_ms)]
+            self._learn_floors(np.flatnonzero(start >= 0).tolist())
+            self._outlet.forget(self._unit)  # what comes later is newer than the past
+            self._held = False
+
+    def hand_over(self) -> None:
+        """Write no more, end no series, and leave word for the writer that goes on with them."""
+        with self._lock:
+            if not self._closed:
+                self._outlet.leave(self._unit, self._written())
+                self._closed = True
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def withdraw(self) -> None:
@@ -174,7 +197,8 @@ class UnitWriter:
         with self._lock:
             if not self._closed:
                 self._end_all()
-                self._outlet.leave(self._unit, self._written())
+                if not self._held:  # it has written nothing; the word that another has left stands
+                    self._outlet.leave(self._unit, self._written())
                 self._closed = True
 
     def _end_all(self) -> None:
