@@ -140,14 +140,14 @@ def _check(arguments: argparse.Namespace) -> int:
         config = load(arguments.config_file)
         print(f"{arguments.config_file}: {len(config.queries)} queries, no problems (the source was not contacted)")
         return 0
-    from exporter.check import check
+    from exporter.capacity.check import check
 
     return check(arguments.config_file, print)
 
 
 def _plan(arguments: argparse.Namespace) -> int:
     set_up("warn", "logfmt")
-    from exporter.plan import plan
+    from exporter.capacity.plan import plan
 
     return plan(arguments.config_file, print, arguments.json_file)
 

@@ -13,8 +13,8 @@ from support.loopback import Relay, http
 from support.process import config_text
 from support.shop import GOODS, RunningPrometheus, running_prometheus, wait_until
 
+from exporter.capacity.estimate import Output, Seen, estimate
 from exporter.config import Query
-from exporter.estimate import Output, Seen, estimate
 from exporter.unit import Unit
 
 COLUMNS = 576  # 2 days of 5 minutes

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from support.store import Store
 
 from exporter import names
+from exporter.capacity.estimate import Output, Seen, estimate, families, row_bytes
 from exporter.config import Limits, Query
-from exporter.estimate import Output, Seen, estimate, families, row_bytes
 from exporter.models.settings import RobustBandSettings, ShesdSettings
 from exporter.publish.exposition import Page
 from exporter.publish.remote_write.metrics import WriteMetrics

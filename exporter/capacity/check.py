@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from exporter.config import load, unreadable_files
-from exporter.estimate import PROCESS_BYTES
-from exporter.survey import (
+from exporter.capacity.estimate import PROCESS_BYTES
+from exporter.capacity.survey import (
     Finding,
     Say,
     mebibytes,
@@ -14,6 +13,7 @@ from exporter.survey import (
     receiver_remarks,
     survey,
 )
+from exporter.config import load, unreadable_files
 
 
 def check(config_file: str, say: Say) -> int:

@@ -7,10 +7,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from exporter.config import load
-from exporter.config.durations import format_duration
-from exporter.estimate import PROCESS_BYTES, Estimate
-from exporter.survey import (
+from exporter.capacity.estimate import PROCESS_BYTES, Estimate
+from exporter.capacity.survey import (
     Finding,
     Say,
     mebibytes,
@@ -20,6 +18,8 @@ from exporter.survey import (
     receiver_remarks,
     survey,
 )
+from exporter.config import load
+from exporter.config.durations import format_duration
 
 _HEADS = ("tenant", "query", "every", "series", "points", "memory", "read/h", "touched/h", "output", "written/s",
           "CPU s/cycle", "CPU s/h", "source CPU s/h", "")  # fmt: skip
