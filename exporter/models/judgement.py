@@ -43,7 +43,6 @@ from exporter.models.views import (
     DAY_F12,
     F3,
     F48,
-    F_DAY,
     F_HW,
     F_RATIO_DAY,
     F_RATIO_HW,
@@ -272,12 +271,12 @@ def _tell_hour(level: float, tail: F32, centre: F64) -> None:
 
 
 @kernel
-def _season_offset(ring: F32, column: int, origin: int, future: F32, box: F32) -> float:
+def _season_offset(ring: F32, column: int, place: int, daily: F32, box: F32) -> float:
     """Median of the view `day` over the 12 columns before `column`, at least 3."""
     size = len(ring)
     count = 0
     for back in range(1, RECENT + 1):
-        day = ring[(column - back) % size] - future[F_DAY, column - back - origin - 1 + RECENT]
+        day = ring[(column - back) % size] - daily[place + RECENT - back]
         if not math.isnan(day):
             count = insert_sorted(box, count, day)
     return middle_of_sorted(box, count) if count >= 3 else np.nan
@@ -285,12 +284,11 @@ def _season_offset(ring: F32, column: int, origin: int, future: F32, box: F32) -
 
 @kernel
 def _set_centres(
-    ring: F32, column: int, origin: int, future: F32, holt: F64, box: F32, keys: I32, centre: F64
+    ring: F32, column: int, place: int, daily: F32, future: F32, holt: F64, box: F32, keys: I32, centre: F64
 ) -> float:
-    """Centres of all views at `column` from the ring and the fit's future; returns the expected value."""
-    place = column - origin - 1 + RECENT
-    season = future[F_DAY, place]
-    offset = _season_offset(ring, column, origin, future, box)
+    """Centres of all views at `column`, `place` columns into the fit's future; returns the expected value."""
+    season = daily[place + RECENT]
+    offset = _season_offset(ring, column, place, daily, box)
     middle = _median_before(ring, column, 48, 3, box, keys)
     centre[X] = 0.0
     centre[F3] = _median_before(ring, column, 3, 2, box, keys)
@@ -328,6 +326,7 @@ def open_column(
     first: npt.NDArray[np.int64],
     tail: F32,
     extreme: F32,
+    daily: F32,
     future: F32,
     holt: F64,
     median: F64,
@@ -350,9 +349,9 @@ def open_column(
     for r in rows:
         place = column - origin[r] - 1
         expected[r] = lower[r] = upper[r] = starts[r] = np.nan
-        if valid[r] < LEAST_SAMPLES or place < 0 or place + RECENT >= future.shape[2]:
+        if valid[r] < LEAST_SAMPLES or place < 0 or place >= future.shape[2]:
             continue
-        centred = _set_centres(ring[r], column, origin[r], future[r], holt[r], box, keys, centre[r])
+        centred = _set_centres(ring[r], column, place, daily[r], future[r], holt[r], box, keys, centre[r])
         if math.isnan(centred):
             centred = median[r]
         if never_negative[r]:
@@ -556,8 +555,8 @@ def absorb(
     size = ring.shape[1]
     for r in rows:
         x = np.float64(ring[r, column % size])
-        place = column - origin[r] - 1 + RECENT
-        if place < RECENT or place >= future.shape[2]:
+        place = column - origin[r] - 1
+        if place < 0 or place >= future.shape[2]:
             continue
         ahead = holt[r, 0] + holt[r, 1]
         if math.isnan(x):

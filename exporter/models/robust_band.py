@@ -94,10 +94,10 @@ class Shape:
 class Fitted:
     """The fit of each row. Arrays by row.
 
-    tail (N, 5, 8) and extreme (N, 5, 4) per view, future (N, 5, RECENT + horizon) from column `origin` - RECENT + 1 on
-    (`origin` = the fit's own last column), level and trend of Holt-Winters, first column with a sample, and the
-    median, floor and smallest value of the window, and its typical distance from its season. A row never fitted has
-    `valid` 0.
+    tail (N, 5, 8) and extreme (N, 5, 4) per view, daily (N, RECENT + horizon) from column `origin` - RECENT + 1 on
+    (`origin` = the fit's own last column), future (N, 4, horizon) from `origin` + 1 on, level and trend of
+    Holt-Winters, first column with a sample, and the median, floor and smallest value of the window, and its typical
+    distance from its season. A row never fitted has `valid` 0.
     """
 
     valid: npt.NDArray[np.int32]
@@ -105,6 +105,7 @@ class Fitted:
     first: npt.NDArray[np.int64]
     tail: F32
     extreme: F32
+    daily: F32
     future: F32
     holt: F64
     median: F64
@@ -121,7 +122,8 @@ class Fitted:
             first=np.zeros(rows, np.int64),
             tail=np.full((rows, len(TAILS), 8), np.nan, np.float32),
             extreme=np.full((rows, len(NOVELTIES), 4), np.nan, np.float32),
-            future=np.full((rows, PLANES, RECENT + horizon), np.nan, np.float32),
+            daily=np.full((rows, RECENT + horizon), np.nan, np.float32),
+            future=np.full((rows, PLANES, horizon), np.nan, np.float32),
             holt=np.full((rows, 2), np.nan),
             median=np.full(rows, np.nan),
             floor=np.full(rows, np.nan),
@@ -144,7 +146,7 @@ def fit(values: F32, offset: F64, summary: Summary, end_column: npt.NDArray[np.i
     fitted = Fitted.empty(batch, shape.horizon)
     views = np.empty((VIEWS, batch, n), np.float32)
     fill_views(values, summary.median, summary.floor, end_column, shape.period, shape.season_reach, shape.scale_reach,
-               views, fitted.future, fitted.holt, fitted.spread)  # fmt: skip
+               views, fitted.daily, fitted.future, fitted.holt, fitted.spread)  # fmt: skip
     for place, view in enumerate(TAILS):
         _fit_tail(views[view], summary.floor, shape.period, view not in LASTING, fitted.tail[:, place])
         _find_usual(views[view], shape.period, max(1, shape.horizon - 2), max(1, shape.scale_reach),

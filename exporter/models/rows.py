@@ -127,8 +127,9 @@ class RobustBandRows:
         fit, now = self._fitted, self._context
         judgement.open_column(
             rows, column, ring, offset, self._shape.period, self._shape.hour, self._shape.novelty, self._limit,
-            fit.valid, fit.origin, fit.first, fit.tail, fit.extreme, fit.future, fit.holt, fit.median, fit.floor,
-            fit.spread, fit.never_negative, now.centre, now.weight, now.expected, now.lower, now.upper, now.start,
+            fit.valid, fit.origin, fit.first, fit.tail, fit.extreme, fit.daily, fit.future, fit.holt, fit.median,
+            fit.floor, fit.spread, fit.never_negative, now.centre, now.weight, now.expected, now.lower, now.upper,
+            now.start,
         )  # fmt: skip
 
     def judge(self, rows: I64, values: F64) -> None:

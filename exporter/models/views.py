@@ -38,9 +38,9 @@ I64 = npt.NDArray[np.int64]
 X, F3, F48, DAY, XM6, DAY_F12, HW = range(7)
 VIEWS = 7
 
-# The planes of `future`: S, the Holt-Winters season, the scale ratios of day_f12 and hw, level + median by phase.
-F_DAY, F_HW, F_RATIO_DAY, F_RATIO_HW, F_SEASON = range(5)
-PLANES = 5
+# The planes of `future`: the Holt-Winters season, the scale ratios of day_f12 and hw, level + median by phase.
+F_HW, F_RATIO_DAY, F_RATIO_HW, F_SEASON = range(4)
+PLANES = 4
 
 RECENT = 12  # samples of `day` whose median corrects the seasonal level
 ALPHA, BETA, GAMMA = 0.1, 0.001, 0.2
@@ -70,38 +70,40 @@ def fill_views(
     reach: int,
     wide: int,
     views: F32,
+    daily: F32,
     future: F32,
     state: F64,
     spread: F64,
 ) -> None:
     """All views of each row over its window, and what the `horizon` columns after it need.
 
-    Shapes: values (B, n), the last column being `end_column` (B,); views (7, B, n); future (B, 5, RECENT + horizon): S
-    from RECENT columns before the end on, then (from place RECENT on) the Holt-Winters season, the scale ratios of
-    day_f12 and hw, and the window's median at the phase; state (B, 2): Holt-Winters level and trend; spread (B,): the
-    median distance of the window from its medians by phase. `reach` and `wide` are the numbers of columns on either
+    Shapes: values (B, n), the last column being `end_column` (B,); views (7, B, n); daily (B, RECENT + horizon): S from
+    RECENT columns before the end on; future (B, 4, horizon), after the end: the Holt-Winters season, the scale ratios
+    of day_f12 and hw, and the window's median at the phase; state (B, 2): Holt-Winters level and trend; spread (B,):
+    the median distance of the window from its medians by phase. `reach` and `wide` are the numbers of columns on either
     side that share a season and a scale. Rows whose median is NaN have no samples: all of it is NaN there.
     """
     rows, n = values.shape
-    horizon = future.shape[2] - RECENT
+    horizon = future.shape[2]
     room = room_for(max(LEAD + n + period + horizon, DAYS * period + 2 * wide))
     season = np.zeros((rows, period), np.float32)
-    _fill_plain(values, period, reach, room, views, future)
+    _fill_plain(values, period, reach, room, views, daily)
     _start_seasons(values, median, end_column, room, season)
     _measure_seasons(values, median, end_column, season, future, spread)
     holt_winters(values, median, end_column - n + 1, season, views[HW], state)
     for i in range(horizon):
-        future[:, F_HW, RECENT + i] = season[np.arange(rows), (end_column + 1 + i) % period]
+        future[:, F_HW, i] = season[np.arange(rows), (end_column + 1 + i) % period]
     _scale_by_phase(views, floor, end_column, period, wide, room, future)
     missing = np.isnan(median)
-    views[:, missing], future[missing], state[missing], spread[missing] = np.nan, np.nan, np.nan, np.nan
+    views[:, missing], daily[missing], future[missing] = np.nan, np.nan, np.nan
+    state[missing], spread[missing] = np.nan, np.nan
 
 
 @kernel
-def _fill_plain(values: F32, period: int, reach: int, room: Room, views: F32, future: F32) -> None:
-    """All views but hw, day_f12 not scaled yet, and the S of the future."""
+def _fill_plain(values: F32, period: int, reach: int, room: Room, views: F32, daily: F32) -> None:
+    """All views but hw, day_f12 not scaled yet, and the S to come."""
     rows, n = values.shape
-    line = np.empty(n + future.shape[2] - RECENT, np.float32)
+    line = np.empty(n + daily.shape[1] - RECENT, np.float32)
     for i in range(rows):
         lay_out(values[i], -LEAD, room)
         views[X, i] = values[i]
@@ -109,8 +111,8 @@ def _fill_plain(values: F32, period: int, reach: int, room: Room, views: F32, fu
             running_median(room, length, at_least, shift, views[view, i])
         # S[t] is the median of the valid x[t - d*period + j] for d = 1..7 and abs(j) <= reach.
         day_medians(room, ORIGIN + LEAD - period - reach, period, 2 * reach + 1, line)
-        for k in range(future.shape[2]):
-            future[i, F_DAY, k] = line[n - RECENT + k] if n - RECENT + k >= 0 else np.nan
+        for k in range(daily.shape[1]):
+            daily[i, k] = line[n - RECENT + k] if n - RECENT + k >= 0 else np.nan
         _subtract(values[i], views[F3, i], views[F3, i])
         _subtract(values[i], views[F48, i], views[F48, i])
         _subtract(values[i], line, views[DAY, i])
@@ -153,8 +155,8 @@ def _measure_seasons(values: F32, level: F64, end_column: I64, season: F32, futu
             distance[t] = abs(values[i, t] - np.float32(level[i] + season[i, phase]))
             phase = phase + 1 if phase + 1 < period else 0
         spread[i] = median_of_keys(keys, to_keys(distance, keys))
-        for k in range(future.shape[2] - RECENT):
-            future[i, F_SEASON, RECENT + k] = level[i] + season[i, (end_column[i] + 1 + k) % period]
+        for k in range(future.shape[2]):
+            future[i, F_SEASON, k] = level[i] + season[i, (end_column[i] + 1 + k) % period]
 
 
 @kernel
@@ -207,8 +209,8 @@ def _scale_by_phase(views: F32, floor: F64, end_column: I64, period: int, wide: 
                 size[t] = abs(residual[t])
             _find_ratios(size, floor[i], wide, room, ratio)
             _multiply(residual, ratio)
-            for k in range(future.shape[2] - RECENT):
-                future[i, F_RATIO_DAY + row, RECENT + k] = ratio[k % period]
+            for k in range(future.shape[2]):
+                future[i, F_RATIO_DAY + row, k] = ratio[k % period]
 
 
 @kernel

@@ -321,7 +321,9 @@ def test_days_passed_by_change_nothing_but_the_columns_numbers(kind: str) -> Non
 
 
 def test_the_planes_of_the_future_are_those_of_the_views() -> None:
-    assert fit_one(np.zeros(96, np.float32), 0.0, 10, 3600, 5).future.shape == (1, views.PLANES, views.RECENT + 5)
+    fitted = fit_one(np.zeros(96, np.float32), 0.0, 10, 3600, 5)
+    assert fitted.future.shape == (1, views.PLANES, 5)
+    assert fitted.daily.shape == (1, views.RECENT + 5)
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------

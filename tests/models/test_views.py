@@ -26,13 +26,15 @@ class Filled:
         n, period = len(values), 86_400 // step_s
         summary = summarise(np.sort(values[None], axis=1), np.array([offset]))
         out = np.full((views.VIEWS, 1, n), -1, np.float32)
-        future = np.full((1, views.PLANES, views.RECENT + horizon), np.nan, np.float32)
+        daily = np.full((1, views.RECENT + horizon), np.nan, np.float32)
+        future = np.full((1, views.PLANES, horizon), np.nan, np.float32)
         state, spread = np.empty((1, 2)), np.empty(1)
         views.fill_views(
             values[None], summary.median, summary.floor, np.array([end_column]), period, views.season_reach(step_s),
-            views.scale_reach(step_s), out, future, state, spread,
+            views.scale_reach(step_s), out, daily, future, state, spread,
         )  # fmt: skip
-        self.out, self.future, self.state, self.spread = out[:, 0], future[0], state[0], float(spread[0])
+        self.out, self.daily, self.future = out[:, 0], daily[0], future[0]
+        self.state, self.spread = state[0], float(spread[0])
 
 
 def check_views(values: np.ndarray, offset: float, end_column: int, step_s: int, horizon: int) -> None:
@@ -55,17 +57,18 @@ def check_future(twin: naive.Twin, filled: Filled, horizon: int) -> None:
     assert filled.state[1] == pytest.approx(twin.trend, rel=0, abs=slack)
     assert filled.spread == pytest.approx(twin.spread, rel=0, abs=slack)
     for k in range(-views.RECENT, horizon):
-        t, place = twin.n + k, views.RECENT + k
-        assert filled.future[views.F_DAY, place] == pytest.approx(twin.season(t), rel=0, abs=slack, nan_ok=True)
+        t = twin.n + k
+        season = pytest.approx(twin.season(t), rel=0, abs=slack, nan_ok=True)
+        assert filled.daily[views.RECENT + k] == season
         if k >= 0:
             phase = twin.phase(t)
-            assert filled.future[views.F_HW, place] == pytest.approx(twin.cycle[phase], rel=0, abs=4 * slack)
-            assert filled.future[views.F_SEASON, place] == pytest.approx(twin.phase_level[phase], rel=0, abs=slack)
+            assert filled.future[views.F_HW, k] == pytest.approx(twin.cycle[phase], rel=0, abs=4 * slack)
+            assert filled.future[views.F_SEASON, k] == pytest.approx(twin.phase_level[phase], rel=0, abs=slack)
             for row, name in ((views.F_RATIO_DAY, "day_f12"), (views.F_RATIO_HW, "hw")):
                 # A ratio of two scales: each carries the error of a residual, relative to itself (or to the floor).
                 ratio, scale = twin.ratio(name, phase), max(twin.scales[name][1], twin.floor)
                 wobble = 1e-6 + 4 * slack / scale if not math.isnan(ratio) else 0.0
-                assert filled.future[row, place] == pytest.approx(ratio, rel=min(wobble, 1.0), nan_ok=True)
+                assert filled.future[row, k] == pytest.approx(ratio, rel=min(wobble, 1.0), nan_ok=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,8 +123,7 @@ def test_season_and_spread_by_hand() -> None:
     # Four days of period 4, level 10; the phases' medians are 0, 10, 20, 10. One sample is off by 6, one by 2.
     days = [[0, 10, 20, 10], [0, 16, 20, 10], [2, 10, 20, 10], [0, 10, 20, 10]]
     filled = Filled(np.array(days, np.float32).ravel(), 0.0, 4 * 1000 - 1, 21_600, 5)
-    assert filled.future[views.F_SEASON, views.RECENT :].tolist() == [0, 10, 20, 10, 0]
-    assert np.isnan(filled.future[views.F_SEASON, : views.RECENT]).all()
+    assert filled.future[views.F_SEASON].tolist() == [0, 10, 20, 10, 0]
     assert filled.spread == 0.0
     noisy = np.array([[9, 1], [11, -1], [12, 2], [8, -2], [10, 0]], np.float32).ravel()  # distances 1, 1, 2, 2, 0 twice
     assert Filled(noisy, 0.0, 1999, 43_200, 2).spread == 1.0
@@ -130,12 +132,12 @@ def test_season_and_spread_by_hand() -> None:
 def test_a_phase_never_seen_has_the_level_of_the_window_for_season() -> None:
     values = np.tile(np.array([1, np.nan, 5, 9], np.float32), 5)
     filled = Filled(values, 0.0, 4 * 1000 - 1, 21_600, 4)
-    assert filled.future[views.F_SEASON, views.RECENT :].tolist() == [1, 5, 5, 9]
+    assert filled.future[views.F_SEASON].tolist() == [1, 5, 5, 9]
 
 
 def test_a_row_without_samples_has_nothing() -> None:
     filled = Filled(np.full(96, np.nan, np.float32), 0.0, 500, 3600, 4)
-    for found in (filled.out, filled.future, filled.state, filled.spread):
+    for found in (filled.out, filled.daily, filled.future, filled.state, filled.spread):
         assert np.isnan(found).all()
 
 
@@ -169,6 +171,7 @@ def test_phases_are_columns_of_the_day_whatever_the_origin() -> None:
         other = Filled(values, 0.0, end_column, 3600, 6)
         assert other.out.tobytes() == first.out.tobytes()
         assert other.future.tobytes() == first.future.tobytes()
+        assert other.daily.tobytes() == first.daily.tobytes()
 
 
 def test_an_unscaled_phase_takes_the_scale_of_the_window() -> None:

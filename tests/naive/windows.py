@@ -146,8 +146,8 @@ class Chain:
         f, c = self.fitted, self.context
         judgement.open_column(
             self.all, self.column, self.ring, self.offset, self.shape.period, self.shape.hour, self.shape.novelty,
-            self.limit, f.valid, f.origin, f.first, f.tail, f.extreme, f.future, f.holt, f.median, f.floor, f.spread,
-            f.never_negative, c.centre, c.weight, c.expected, c.lower, c.upper, c.start,
+            self.limit, f.valid, f.origin, f.first, f.tail, f.extreme, f.daily, f.future, f.holt, f.median, f.floor,
+            f.spread, f.never_negative, c.centre, c.weight, c.expected, c.lower, c.upper, c.start,
         )  # fmt: skip
         return c
 
