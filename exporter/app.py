@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry
 
 from exporter import __version__, names
 from exporter.backfill import Backfills, Task, asks_receiver, newest_result, not_known
-from exporter.config import Config, Query, RemoteWrite, content_hash, load, mask
+from exporter.config import Config, Query, content_hash, load, mask
+from exporter.connections import make_client, make_reader, make_session, open_target, tenant_ids
 from exporter.crew import Crew, processors
 from exporter.errors import ConfigError, Problem
 from exporter.publish.exposition import Page
@@ -27,14 +28,11 @@ from exporter.publish.selfmetrics import SelfMetrics
 from exporter.publish.unit_page import UnitPage, added_labels
 from exporter.publish.web import Landing, LandingRow, LandingUnit, Routes, WebServer
 from exporter.schedule import Job, Schedule
-from exporter.source.client import Client, Observer, unobserved
 from exporter.source.faults import REASONS
 from exporter.source.promql import raw_counter_advice, raw_counters
 from exporter.source.reader import Reader
-from exporter.source.session import open_session
 from exporter.unit import Example, Receipt, Unit
 
-USER_AGENT = f"anomaly-exporter/{__version__}"
 STOP_PATIENCE_S = 2.5  # SIGTERM promises an exit within 5 s, and the web server may take 2 s of it
 FLUSH_PATIENCE_S = 2.0  # for remote write to deliver what is left, while the web server stops
 _SHOWN = 10
@@ -43,60 +41,6 @@ _SHOWN = 10
 _WORKERS = 64
 
 log = logging.getLogger(__name__)
-
-
-def tenant_ids(config: Config) -> list[str]:
-    """The tenants to read, or one nameless tenant."""
-    return [tenant.id for tenant in config.tenants] or [""]
-
-
-def make_session(config: Config) -> requests.Session:
-    """The authenticated session that all clients of the configured source share."""
-    in_flight = config.source.max_in_flight * len(tenant_ids(config))
-    return open_session(
-        config.source.http, user_agent=USER_AGENT, timeout_s=config.source.timeout_s, pool_size=max(16, in_flight)
-    )
-
-
-def open_target(target: RemoteWrite) -> requests.Session:
-    """The authenticated session of a remote write target."""
-    http = replace(target.http, http_headers=(*target.http.http_headers, *target.headers))
-    return open_session(http, user_agent=USER_AGENT, timeout_s=target.timeout_s, pool_size=1)
-
-
-def make_client(
-    config: Config,
-    session: requests.Session,
-    tenant: str,
-    *,
-    observe: Observer = unobserved,
-    stop: threading.Event | None = None,
-) -> Client:
-    """The client for one tenant of the configured source. Setting `stop` ends its waits and downloads."""
-    source = config.source
-    return Client(
-        source.url,
-        session,
-        tenant=tenant or None,
-        timeout_s=source.timeout_s,
-        max_body_bytes=source.max_body_bytes,
-        accept_gzip=source.accept_gzip,
-        params=source.query_params,
-        observe=observe,
-        stop=stop or threading.Event(),
-        slots=threading.Semaphore(source.max_in_flight),
-    )
-
-
-def make_reader(config: Config, client: Client, query: Query) -> Reader:
-    """The reader of one query through a client."""
-    source = config.source
-    if query.limits.query_timeout_s:
-        client = replace(client, timeout_s=query.limits.query_timeout_s)
-    return Reader(
-        client, query.expr, query.step_s, source.max_points_per_query, source.max_in_flight, source.remote_read
-    )
-
 
 Prepare = Callable[[threading.Event], None]  # gives up when the event is set
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from exporter.app import make_client, make_reader, make_session, open_target, tenant_ids
 from exporter.capacity.estimate import Estimate, Output, Seen, estimate, slow_season, stl_series_per_hour
 from exporter.config import Config, Query, RemoteWrite
 from exporter.config.durations import parse_duration_ms
+from exporter.connections import make_client, make_reader, make_session, open_target, tenant_ids
 from exporter.errors import SourceError
 from exporter.source.client import Client
 from exporter.source.promql import Selector, is_plain_selector, raw_counter_advice, raw_counters, selectors

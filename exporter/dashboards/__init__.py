@@ -1,0 +1,1 @@
+"""The dashboards, as data; written as the JSON that Grafana reads."""
