@@ -10,9 +10,10 @@ from pathlib import Path
 from exporter import kernels
 
 
-def package(folder: Path, kernel: str, other: str = "x = 1\n") -> Path:
+def package(folder: Path, kernel: str, other: str = "x = 1\n", leaf: str = "1") -> Path:
     (folder / "deep").mkdir(parents=True)
     (folder / "deep" / "hot.py").write_text(f"@kernel\ndef f(): return {kernel}\n")
+    (folder / "deep" / "leaf.py").write_text(f"@leaf\ndef f(): return {leaf}\n")
     (folder / "cold.py").write_text(other)
     return folder
 
@@ -22,8 +23,10 @@ def test_the_digest_follows_kernels_and_nothing_else(tmp_path):
         kernels._source_digest(package(tmp_path / "a", "1")),
         kernels._source_digest(package(tmp_path / "b", "1", "x = 2\n")),
         kernels._source_digest(package(tmp_path / "c", "2")),
+        kernels._source_digest(package(tmp_path / "d", "1", leaf="2")),
     ]
-    assert digests[0] == digests[1] != digests[2]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
 
 
 def test_old_caches_are_removed_but_for_a_few(tmp_path):

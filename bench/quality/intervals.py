@@ -19,7 +19,8 @@ from numba import njit
 
 from bench.quality.corpus import F64, CorpusError, Set, on_grid, read_sets
 from exporter.config.schema import DAY_S, Query
-from exporter.models.judgement import evidence, threshold
+from exporter.models.evidence import evidence
+from exporter.models.judgement import threshold
 from exporter.models.rows import RobustBandRows
 from exporter.models.settings import RobustBandSettings
 from exporter.replay import History, Replay, Replayed
@@ -45,11 +46,11 @@ def _tally(
         for k in range(tried):
             # The 2 % next to the edges are left out: there rounding decides.
             x = lower[r] + width * (0.02 + 0.96 * k / (tried - 1))
-            inside |= evidence(x, centre[r], weight[r], tail[r], extreme[r]) > limit
+            inside |= evidence(x, r, centre, weight, tail, extreme) > limit
             x = upper[r] + width * (0.02 + 0.98 * k / (tried - 1))
-            outside |= evidence(x, centre[r], weight[r], tail[r], extreme[r]) <= limit
+            outside |= evidence(x, r, centre, weight, tail, extreme) <= limit
             x = lower[r] - width * (0.02 + 0.98 * k / (tried - 1))
-            outside |= x > least[r] and evidence(x, centre[r], weight[r], tail[r], extreme[r]) <= limit
+            outside |= x > least[r] and evidence(x, r, centre, weight, tail, extreme) <= limit
         out[2] += inside
         out[3] += outside
 

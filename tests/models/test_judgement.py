@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.models import evidence as ev
 from exporter.models import judgement, views
 from exporter.models import robust_band as rb
 from tests.naive import robust_band as naive
@@ -20,6 +21,23 @@ CASES = (st.integers(0, 2**32 - 1), st.sampled_from(sorted(KINDS)), st.sampled_f
 VIEW_OF = dict(
     zip((views.X, views.F3, views.F48, views.DAY, views.XM6, views.DAY_F12, views.HW), naive.VIEW_NAMES, strict=True)
 )
+
+
+def residual(view: int, x: float, centre_row: np.ndarray) -> float:
+    """What x leaves of a view, for a row by itself; the same for the others below."""
+    return ev.residual(view, x, 0, centre_row[None])
+
+
+def tail_evidence(r: float, tail: np.ndarray) -> float:
+    return ev.tail_evidence(r, 0, 0, tail[None, None])
+
+
+def tails(x: float, centre_row: np.ndarray, weight: np.ndarray, tail: np.ndarray) -> tuple[float, float]:
+    return ev.tails(x, 0, centre_row[None], weight[None], tail[None])
+
+
+def distance(x: float, centre_row: np.ndarray, weight: np.ndarray) -> float:
+    return ev.distance(x, 0, centre_row[None], weight[None])
 
 
 def chain_and_twin(
@@ -61,7 +79,7 @@ def check_evidence(chain: Chain, twin: naive.Twin, x: float) -> None:
         return
     views = twin.views_at(x)
     for view, name in VIEW_OF.items():
-        found, wanted = judgement._residual(view, x, chain.context.centre[0]), views[name]
+        found, wanted = residual(view, x, chain.context.centre[0]), views[name]
         assert math.isnan(found) == math.isnan(wanted), (name, found, wanted)
         assert math.isnan(wanted) or abs(found - wanted) <= twin.slack(name, wanted), (name, found, wanted)
     low, high = twin.evidence_range(x)
@@ -199,7 +217,7 @@ def test_a_record_of_the_view_day_counts_from_the_third_day_on(columns: int, hea
 @pytest.mark.parametrize(("columns", "heard"), [(25, False), (47, False), (48, True), (100, True)])
 def test_the_season_is_no_measure_during_the_first_two_days(columns: int, heard: bool) -> None:
     chain = aged(columns)
-    assert (judgement._distance(1e6, chain.context.centre[0], chain.context.weight[0]) > 0) == heard
+    assert (distance(1e6, chain.context.centre[0], chain.context.weight[0]) > 0) == heard
 
 
 # --- the parts of the evidence ----------------------------------------------------------------------------------------
@@ -216,20 +234,20 @@ def test_the_distance_from_the_season_is_0_there_grows_and_saturates(seed: int, 
     for side in (-1, 1):
         # Judged from the kernel's own season: a float32 beside which small distances need not be told apart.
         centre_row, weight = c.centre[0].copy(), c.weight[0]
-        centre_row[judgement._SEASON] = 0.0
-        found = np.array([judgement._distance(side * d, centre_row, weight) for d in apart])
+        centre_row[ev.SEASON] = 0.0
+        found = np.array([distance(side * d, centre_row, weight) for d in apart])
         assert found[0] == 0.0
         assert (np.diff(found) >= 0).all()
         assert (np.diff(found[:7]) > 0).all()
         assert found[-1] == pytest.approx(naive.SEASON_EVIDENCE)
         assert (found <= naive.SEASON_EVIDENCE).all()
-    assert c.centre[0, judgement._SEASON] == pytest.approx(season, rel=0, abs=16 * naive.ROUNDING * twin.largest)
+    assert c.centre[0, ev.SEASON] == pytest.approx(season, rel=0, abs=16 * naive.ROUNDING * twin.largest)
 
 
 def high_recent_samples(chain: Chain) -> np.ndarray:
     """Centres as if the samples before had been 1e6 already for the view xm6: else it hardly moves by one sample."""
     centre_row = chain.context.centre[0].copy()
-    centre_row[[judgement._XM6_LOW, judgement._XM6_HIGH, judgement._XM6_OTHER]] = 1e6
+    centre_row[[ev.XM6_LOW, ev.XM6_HIGH, ev.XM6_OTHER]] = 1e6
     return centre_row
 
 
@@ -256,8 +274,8 @@ def test_the_weights_of_the_tails_add_up_to_one_and_the_sum_is_limited() -> None
     assert sum(naive.TAIL_WEIGHTS.values()) == pytest.approx(1.0)
     chain = aged(240)
     centre_row, weight, tail = high_recent_samples(chain), chain.context.weight[0], chain.fitted.tail[0]
-    assert judgement._tails(1e9, centre_row, weight, tail)[0] == naive.MOST_OF_TAILS
-    assert judgement._tails(0.0, centre_row, weight, np.full((5, 8), np.nan, np.float32)) == (0.0, 0.0)
+    assert tails(1e9, centre_row, weight, tail)[0] == naive.MOST_OF_TAILS
+    assert tails(0.0, centre_row, weight, np.full((5, 8), np.nan, np.float32)) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("missing", range(5))
@@ -265,12 +283,12 @@ def test_a_view_without_a_tail_leaves_the_weights_of_the_others_alone(missing: i
     chain = aged(240)
     centre_row, weight, tail = high_recent_samples(chain), chain.context.weight[0], chain.fitted.tail[0]
     tail[:, rb.UPPER_SCALE] = 1e9  # moderate tails for all: the sum stays below its limit
-    everything = judgement._tails(1e6, centre_row, weight, tail)[0]
-    residual = judgement._residual(rb.TAILS[missing], 1e6, centre_row)
-    share = list(naive.TAIL_WEIGHTS.values())[missing] * judgement._tail_evidence(residual, tail[missing])
+    everything = tails(1e6, centre_row, weight, tail)[0]
+    r = residual(rb.TAILS[missing], 1e6, centre_row)
+    share = list(naive.TAIL_WEIGHTS.values())[missing] * tail_evidence(r, tail[missing])
     assert share > 0
     tail[missing] = np.nan
-    assert judgement._tails(1e6, centre_row, weight, tail)[0] == pytest.approx(everything - share, rel=1e-12)
+    assert tails(1e6, centre_row, weight, tail)[0] == pytest.approx(everything - share, rel=1e-12)
 
 
 @pytest.mark.parametrize("gate", [2.0, 5.0, 11.0])
@@ -279,11 +297,11 @@ def test_beyond_its_gate_a_tail_counts_in_full(gate: float) -> None:
     tail[[rb.UPPER, rb.UPPER_JUMP, rb.UPPER_SCALE, rb.UPPER_GATE]] = 2.0, 1.4, 3.0, gate
     tail[[rb.LOWER, rb.LOWER_JUMP, rb.LOWER_SCALE, rb.LOWER_GATE]] = -2.0, 2.3, 5.0, -gate
     for r in (gate, -gate, 0.5 * gate, 0.0):
-        assert judgement._tail_evidence(r, tail) == 0.0
+        assert tail_evidence(r, tail) == 0.0
     r = 1.001 * gate
-    assert judgement._tail_evidence(r, tail) == pytest.approx(1.4 + (r - 2) / 3, rel=1e-6)
-    assert judgement._tail_evidence(-r, tail) == pytest.approx(2.3 + (r - 2) / 5, rel=1e-6)
-    assert judgement._tail_evidence(1e9, tail) == judgement._tail_evidence(-1e9, tail) == naive.MOST_OF_A_VIEW
+    assert tail_evidence(r, tail) == pytest.approx(1.4 + (r - 2) / 3, rel=1e-6)
+    assert tail_evidence(-r, tail) == pytest.approx(2.3 + (r - 2) / 5, rel=1e-6)
+    assert tail_evidence(1e9, tail) == tail_evidence(-1e9, tail) == naive.MOST_OF_A_VIEW
 
 
 # --- what was told before ---------------------------------------------------------------------------------------------
@@ -307,7 +325,7 @@ def since_the_fit(levels: list[float], seed: int) -> tuple[Chain, naive.Twin]:
 def everything_said(chain: Chain, x: float) -> float:
     """The weighted tail evidence of all views, nothing left out."""
     centre_row, tail = chain.context.centre[0], chain.fitted.tail[0]
-    found = [judgement._tail_evidence(judgement._residual(v, x, centre_row), tail[k]) for k, v in enumerate(rb.TAILS)]
+    found = [tail_evidence(residual(v, x, centre_row), tail[k]) for k, v in enumerate(rb.TAILS)]
     return sum(w * lp for w, lp in zip(naive.TAIL_WEIGHTS.values(), found, strict=True))
 
 
@@ -344,7 +362,7 @@ def test_a_level_on_the_other_side_tells_nothing(level: float, seed: int) -> Non
         chain, twin = since_the_fit([*before, *[-level] * 5], seed)
         chain.fitted.tail[0, rb.TAILS.index(views.DAY_F12)] = np.nan
         twin.tails["day_f12"] = None
-        hour_told = chain.context.centre[0, judgement._TOLD :]
+        hour_told = chain.context.centre[0, ev.TOLD :]
         assert (np.sign(hour_told) == math.copysign(1.0, before[0])).all()
         check_evidence(chain, twin, -level)
         counted, told = chain.tails(0, -level)
@@ -368,8 +386,8 @@ def lp_of_a_burst(days: int, burst_days: set[int], jitter: int, seed: int) -> di
     found = np.zeros(len(rb.TAILS))
     for new in x[start : start + 12].astype(float):
         c = chain.open()
-        residuals = [judgement._residual(view, new, c.centre[0]) for view in rb.TAILS]
-        now = [judgement._tail_evidence(r, tail) for r, tail in zip(residuals, chain.fitted.tail[0], strict=True)]
+        residuals = [residual(view, new, c.centre[0]) for view in rb.TAILS]
+        now = [tail_evidence(r, tail) for r, tail in zip(residuals, chain.fitted.tail[0], strict=True)]
         found = np.maximum(found, now)
         chain.close(np.array([new]))
     return dict(zip(naive.TAIL_WEIGHTS, found.tolist(), strict=True))
@@ -397,7 +415,7 @@ def test_a_burst_at_another_time_of_day_is_news() -> None:
         x[day * 288 + 136 : day * 288 + 140] = 100
     chain = Chain(x[None, : 7 * 288], np.zeros(1), 300, 1_000_000, horizon=14)
     chain.open()
-    assert judgement._tail_evidence(100.0, chain.fitted.tail[0, rb.TAILS.index(views.X)]) > 1.0
+    assert tail_evidence(100.0, chain.fitted.tail[0, rb.TAILS.index(views.X)]) > 1.0
 
 
 # --- views beside gaps ------------------------------------------------------------------------------------------------
@@ -409,8 +427,8 @@ def test_a_view_without_a_centre_says_nothing() -> None:
     values[0, -6:] = np.nan
     chain = Chain(values, np.zeros(1), 3600, 5000)
     centre_row = chain.open().centre[0]
-    assert math.isnan(judgement._residual(views.F3, 9.0, centre_row))
-    assert math.isnan(judgement._residual(views.XM6, 9.0, centre_row))
+    assert math.isnan(residual(views.F3, 9.0, centre_row))
+    assert math.isnan(residual(views.XM6, 9.0, centre_row))
     before = chain.fitted.extreme[0, rb.NOVELTIES.index(views.XM6)].copy()
     chain.close(np.array([9.0]))
     assert np.array_equal(chain.fitted.extreme[0, rb.NOVELTIES.index(views.XM6)], before)
@@ -424,7 +442,7 @@ def test_xm6_of_every_pattern_of_gaps(last: list[float], x: int) -> None:
     values = np.zeros((1, 48), np.float32)
     values[0, -5:] = last
     chain = Chain(values, np.zeros(1), 3600, 5000)
-    found = judgement._residual(views.XM6, float(x), chain.open().centre[0])
+    found = residual(views.XM6, float(x), chain.open().centre[0])
     assert found == pytest.approx(median([*last, float(x)], 3), nan_ok=True)
 
 

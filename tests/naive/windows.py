@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from exporter.models import judgement
+from exporter.models import evidence, judgement
 from exporter.models import robust_band as rb
 from exporter.models.floors import summarise
 
@@ -153,12 +153,12 @@ class Chain:
 
     def evidence(self, row: int, x: float) -> float:
         f, c = self.fitted, self.context
-        return float(judgement.evidence(x, c.centre[row], c.weight[row], f.tail[row], f.extreme[row]))
+        return float(evidence.evidence(x, row, c.centre, c.weight, f.tail, f.extreme))
 
     def tails(self, row: int, x: float) -> tuple[float, float]:
         """Tail evidence that counts, and what is left out because it was told before."""
         f, c = self.fitted, self.context
-        counted, told = judgement._tails(x, c.centre[row], c.weight[row], f.tail[row])
+        counted, told = evidence.tails(x, row, c.centre, c.weight, f.tail)
         return float(counted), float(told)
 
     def judge(self, x: F64) -> tuple[F64, F64, F64]:
