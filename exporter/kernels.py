@@ -61,6 +61,7 @@ import numba  # noqa: E402 -- see above
 
 
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
+_UNCOUNTED: dict[str, Any] = {"_nrt": False}
 
 
 def kernel(function: F) -> F:
@@ -77,4 +78,4 @@ def leaf(function: F) -> F:
     It must make no array. Counting costs each call 10 to 16 ns an array, though nothing can vanish under a function
     that is called by a kernel which holds the array. numba has no public name for the option.
     """
-    return cast(F, numba.njit(**_OPTIONS, _nrt=False)(function))
+    return cast(F, numba.njit(**_OPTIONS, **_UNCOUNTED)(function))

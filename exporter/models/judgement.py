@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.kernels import kernel
+from exporter.kernels import kernel, leaf
 from exporter.models.edges import edge_before, find_edge, find_start, first_stride, seasonal_edges
 from exporter.models.evidence import (
     CENTRES,
@@ -102,7 +102,7 @@ class Context:
 # --- the open column --------------------------------------------------------------------------------------------------
 
 
-@kernel
+@leaf
 def _median_before(ring: F32, column: int, length: int, at_least: int, box: F32, keys: I32) -> float:
     """Median of the valid samples of the `length` columns before `column`."""
     size = len(ring)
@@ -120,7 +120,7 @@ def _median_before(ring: F32, column: int, length: int, at_least: int, box: F32,
     return middle_of_sorted(box, count) if count >= at_least else np.nan
 
 
-@kernel
+@leaf
 def _recent_middle(ring: F32, column: int, box: F32, centre: F64) -> None:
     """Reduce the five samples before `column` to what xm6 needs: med(x, five) = clamp(x, low, high), averaged with a
     third value when the number of samples including x is even."""
@@ -142,7 +142,7 @@ def _recent_middle(ring: F32, column: int, box: F32, centre: F64) -> None:
         centre[XM6_LOW], centre[XM6_HIGH] = box[half - 1], box[half]
 
 
-@kernel
+@leaf
 def _tell_hour(level: float, row: int, tail: F32, centre: F64) -> None:
     """The tail evidence of the last hour's level in the lasting views, negative where it lies below; 0 without one."""
     for number, place in enumerate(_LASTING_PLACES):
@@ -150,7 +150,7 @@ def _tell_hour(level: float, row: int, tail: F32, centre: F64) -> None:
         centre[row, TOLD + number] = found if level > tail[row, place, UPPER_GATE] else -found
 
 
-@kernel
+@leaf
 def _season_offset(ring: F32, column: int, place: int, daily: F32, box: F32) -> float:
     """Median of the view `day` over the 12 columns before `column`, at least 3."""
     size = len(ring)
@@ -162,7 +162,7 @@ def _season_offset(ring: F32, column: int, place: int, daily: F32, box: F32) -> 
     return middle_of_sorted(box, count) if count >= 3 else np.nan
 
 
-@kernel
+@leaf
 def _set_centres(
     ring: F32, column: int, place: int, daily: F32, future: F32, holt: F64, box: F32, keys: I32, centre: F64
 ) -> float:
@@ -183,7 +183,7 @@ def _set_centres(
     return middle if math.isnan(season + offset) else season + offset
 
 
-@kernel
+@leaf
 def _weigh_history(days: float, novelty: float, weight: F64) -> None:
     """What so many days of history are worth; `day` begins a day later than the other views."""
     weight[NOVEL] = 0.0 if days < 1 else novelty * min(1.0, days / _FULL_HISTORY_DAYS)
@@ -255,7 +255,7 @@ def open_column(
         expected[r] = min(max(centred, lower[r]), upper[r])
 
 
-@kernel
+@leaf
 def _score(found: float, told: float, distance: float) -> float:
     """Score of evidence `found`, in units of the threshold, at most 100.
 

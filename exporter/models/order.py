@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from exporter.kernels import kernel
+from exporter.kernels import leaf
 from exporter.models.networks import bits_of, float_of
 
 F32 = npt.NDArray[np.float32]
@@ -24,7 +24,7 @@ GAP = np.int32(0x7FFFFFFF)  # the key of NaN, above all others
 LEAST = np.int32(-0x80000000)
 
 
-@kernel
+@leaf
 def insert_sorted(box: F32, count: int, x: float) -> int:
     """Insert x into the ascending ``box[:count]``; returns the new count."""
     at = count
@@ -35,7 +35,7 @@ def insert_sorted(box: F32, count: int, x: float) -> int:
     return count + 1
 
 
-@kernel
+@leaf
 def middle_of_sorted(box: F32, count: int) -> float:
     """Median of the ascending ``box[:count]``; the mean of the two middle values when count is even."""
     half = count >> 1
@@ -47,7 +47,7 @@ def middle_of_sorted(box: F32, count: int) -> float:
 # --- ranks of unsorted rows -------------------------------------------------------------------------------------------
 
 
-@kernel
+@leaf
 def to_keys(x: F32, keys: I32) -> int:
     """Whole numbers in the order of the samples, gaps above all; returns the number of valid samples. Shapes: (n,)."""
     gaps = 0
@@ -59,13 +59,13 @@ def to_keys(x: F32, keys: I32) -> int:
     return len(x) - gaps
 
 
-@kernel
+@leaf
 def from_key(key: Key) -> float:
     """The sample with this key."""
     return np.float64(float_of(np.int32(key ^ ((key >> 31) & GAP))))
 
 
-@kernel
+@leaf
 def least_key(keys: I32, limit: Key) -> Key:
     """The smallest key from `limit` on."""
     bound, found = np.int32(limit), GAP
@@ -74,7 +74,7 @@ def least_key(keys: I32, limit: Key) -> Key:
     return found
 
 
-@kernel
+@leaf
 def largest_key(keys: I32, limit: Key) -> Key:
     """The largest key up to `limit`."""
     bound, found = np.int32(limit), LEAST
@@ -83,7 +83,7 @@ def largest_key(keys: I32, limit: Key) -> Key:
     return found
 
 
-@kernel
+@leaf
 def _count_up_to(keys: I32, limit: Key) -> int:
     """How many keys are at most `limit`."""
     bound, count = np.int32(limit), np.int32(0)
@@ -92,7 +92,7 @@ def _count_up_to(keys: I32, limit: Key) -> int:
     return int(count)
 
 
-@kernel
+@leaf
 def key_of_rank(keys: I32, count: int, rank: int) -> Key:
     """The key of this rank (from 0) among the `count` valid samples."""
     low, high = np.int64(least_key(keys, LEAST)), np.int64(largest_key(keys, GAP - 1))
@@ -111,7 +111,7 @@ def key_of_rank(keys: I32, count: int, rank: int) -> Key:
     return low
 
 
-@kernel
+@leaf
 def median_of_keys(keys: I32, count: int) -> float:
     """Median of the `count` valid samples; the mean of the two middle ones when count is even, NaN when it is 0."""
     if count == 0:
@@ -126,7 +126,7 @@ def median_of_keys(keys: I32, count: int) -> float:
 # --- sorted rows ------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@leaf
 def quantile_of_sorted(row: F32, count: int, q: float) -> float:
     """Quantile of the ascending ``row[:count]`` with linear interpolation (numpy's default method)."""
     place = q * (count - 1)
@@ -135,7 +135,7 @@ def quantile_of_sorted(row: F32, count: int, q: float) -> float:
     return np.float64(row[left]) + (place - left) * (np.float64(row[right]) - np.float64(row[left]))
 
 
-@kernel
+@leaf
 def median_abs_of_sorted(row: F32, count: int, offset: float) -> float:
     """Median of abs(row[i] + offset) over the ascending ``row[:count]``, by walking in from both ends."""
     left, right = 0, count - 1
