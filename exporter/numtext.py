@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from exporter.kernels import kernel
+from exporter.kernels import leaf
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -72,7 +72,7 @@ _WRITE_POWERS = _power_table(_MIN_WRITE, _MAX_WRITE, round_up=True)
 # --- 128-bit arithmetic -------------------------------------------------------------------------------------------
 
 
-@kernel
+@leaf
 def _multiply(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
     """(high, low) words of the 128-bit product."""
     a0, a1, b0, b1 = a & _LOW32, a >> _32, b & _LOW32, b >> _32
@@ -81,37 +81,37 @@ def _multiply(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
     return a1 * b1 + (cross >> _32) + (middle >> _32), a * b
 
 
-@kernel
+@leaf
 def _signed(n: np.uint64 | np.uint8) -> int:
     """As a signed integer: numba turns uint64 mixed with int64 into float64."""
     return np.int64(n)  # type: ignore[return-value]  # int() would keep it unsigned
 
 
-@kernel
+@leaf
 def _byte(buf: Bytes, at: int) -> int:
     """The byte at a position that is not negative; the unsigned index spares numba's test for that."""
     return _signed(buf[np.uint64(at)])
 
 
-@kernel
+@leaf
 def _set(out: Bytes, at: int, byte: int) -> None:
     """Set the byte at a position that is not negative."""
     out[np.uint64(at)] = byte
 
 
-@kernel
+@leaf
 def _bits_of(x: float) -> np.uint64:
     """The IEEE 754 bits."""
     return np.float64(x).view(np.uint64)
 
 
-@kernel
+@leaf
 def _from_bits(bits: np.uint64) -> float:
     """The float64 with these IEEE 754 bits."""
     return np.uint64(bits).view(np.float64)
 
 
-@kernel
+@leaf
 def _leading_zeros(w: np.uint64) -> int:
     """Leading zero bits of a word that is not 0."""
     exponent = _signed(_bits_of(np.float64(w)) >> _52) - 1023
@@ -123,7 +123,7 @@ def _leading_zeros(w: np.uint64) -> int:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@leaf
 def _decimal_product(w: np.uint64, power: int) -> tuple[np.uint64, np.uint64]:
     """The leading 128 bits of w * 5**power; the low half of the power enters only where it can matter."""
     row = power - _MIN_READ
@@ -136,7 +136,7 @@ def _decimal_product(w: np.uint64, power: int) -> tuple[np.uint64, np.uint64]:
     return high, low
 
 
-@kernel
+@leaf
 def _subnormal_bits(mantissa: np.uint64, shift: int) -> np.uint64:
     """Bits of a number below the normal range; a carry into the hidden bit makes it the least normal one."""
     if shift >= 64:
@@ -145,7 +145,7 @@ def _subnormal_bits(mantissa: np.uint64, shift: int) -> np.uint64:
     return (mantissa + (mantissa & _1)) >> _1
 
 
-@kernel
+@leaf
 def _normal_bits(mantissa: np.uint64, exponent: int) -> np.uint64:
     """Round 54 bits to 53; a carry out of the mantissa moves on to the exponent, up to infinity, by itself."""
     mantissa = (mantissa + (mantissa & _1)) >> _1
@@ -153,7 +153,7 @@ def _normal_bits(mantissa: np.uint64, exponent: int) -> np.uint64:
     return min(bits, _INFINITE_BITS)
 
 
-@kernel
+@leaf
 def _nearest_bits(w: np.uint64, power: int) -> np.uint64:
     """Bits of the float64 nearest to w * 10**power, ties to even; w is not 0."""
     if power < _MIN_READ:
@@ -174,7 +174,7 @@ def _nearest_bits(w: np.uint64, power: int) -> np.uint64:
     return _normal_bits(mantissa, exponent)
 
 
-@kernel
+@leaf
 def nearest(w: np.uint64, power: int) -> float:
     """The float64 nearest to w * 10**power, ties to even."""
     if w == _0:
@@ -184,7 +184,7 @@ def nearest(w: np.uint64, power: int) -> float:
     return _from_bits(_nearest_bits(w, power))
 
 
-@kernel
+@leaf
 def _eight_bytes(buf: Bytes, at: int) -> np.uint64:
     """Eight bytes as a little-endian word (the compiler makes one load of it)."""
     i = np.uint64(at)
@@ -193,7 +193,7 @@ def _eight_bytes(buf: Bytes, at: int) -> np.uint64:
     return low | np.uint64(buf[i + _6]) << _48 | np.uint64(buf[i + _7]) << _56
 
 
-@kernel
+@leaf
 def _digit_run(word: np.uint64) -> int:
     """How many of the eight bytes, from the lowest on, hold 0..9."""
     beyond = (word + _EIGHT_118) | word  # the high bit of a byte is set from 10 on; carries only spoil bytes behind
@@ -202,7 +202,7 @@ def _digit_run(word: np.uint64) -> int:
     return _signed((((lowest - _1) & _EIGHT_1) * _EIGHT_1) >> _56)
 
 
-@kernel
+@leaf
 def _value_of_eight(word: np.uint64) -> np.uint64:
     """The number whose decimal digits are the eight bytes, lowest byte first: pairs, then fours, then all."""
     word = (word * np.uint64(10 * 2**8 + 1)) >> _8
@@ -210,7 +210,7 @@ def _value_of_eight(word: np.uint64) -> np.uint64:
     return ((word & _EVEN_PAIRS) * np.uint64(10000 * 2**32 + 1)) >> _32
 
 
-@kernel
+@leaf
 def _plain_digits(buf: Bytes, at: int, end: int, w: np.uint64) -> tuple[int, np.uint64]:
     """(position after the digits, w with them appended); w wraps round beyond 19 digits.
 
@@ -229,7 +229,7 @@ def _plain_digits(buf: Bytes, at: int, end: int, w: np.uint64) -> tuple[int, np.
     return at, w
 
 
-@kernel
+@leaf
 def _take_digits(
     buf: Bytes, at: int, end: int, w: np.uint64, kept: int, cut: bool
 ) -> tuple[int, np.uint64, int, int, bool]:
@@ -253,7 +253,7 @@ def _take_digits(
     return at, w, kept, absorbed, cut
 
 
-@kernel
+@leaf
 def _take_exponent(buf: Bytes, at: int, end: int) -> tuple[int, int]:
     """(position after an exponent that starts at ``at``, its value); position -1 when it is malformed."""
     at += 1
@@ -269,7 +269,7 @@ def _take_exponent(buf: Bytes, at: int, end: int) -> tuple[int, int]:
     return at, -value if negative else value
 
 
-@kernel
+@leaf
 def _is_word(buf: Bytes, start: int, end: int, word: bytes) -> bool:
     """Whether the text is the given lower-case ASCII word in any case."""
     if end - start != len(word):
@@ -280,7 +280,7 @@ def _is_word(buf: Bytes, start: int, end: int, word: bytes) -> bool:
     return True
 
 
-@kernel
+@leaf
 def _parse_word(buf: Bytes, start: int, at: int, end: int) -> tuple[float, int]:
     """NaN (without sign) and Inf, Infinity (with or without), as Go reads them; the sign ends before ``at``."""
     if at == start and _is_word(buf, at, end, b"nan"):
@@ -290,7 +290,7 @@ def _parse_word(buf: Bytes, start: int, at: int, end: int) -> tuple[float, int]:
     return np.nan, MALFORMED
 
 
-@kernel
+@leaf
 def _short_significand(buf: Bytes, at: int, end: int) -> tuple[int, np.uint64, int, int]:
     """(position after the digits, significand, power of ten, number of digits); right up to 19 digits."""
     first = at
@@ -302,7 +302,7 @@ def _short_significand(buf: Bytes, at: int, end: int) -> tuple[int, np.uint64, i
     return at, w, point + 1 - at, at - first - 1
 
 
-@kernel
+@leaf
 def _long_significand(buf: Bytes, at: int, end: int) -> tuple[np.uint64, int, bool]:
     """(significand of the first 19 digits that count, power of ten, whether digits other than 0 were cut off)."""
     first = at
@@ -314,7 +314,7 @@ def _long_significand(buf: Bytes, at: int, end: int) -> tuple[np.uint64, int, bo
     return w, power, cut
 
 
-@kernel
+@leaf
 def _take_decimal(buf: Bytes, at: int, end: int) -> tuple[np.uint64, int, bool, bool]:
     """(significand, power of ten, digits cut off, well-formed) of an unsigned decimal that fills at..end."""
     first, cut = at, False
@@ -327,7 +327,7 @@ def _take_decimal(buf: Bytes, at: int, end: int) -> tuple[np.uint64, int, bool, 
     return w, power, cut, digits > 0 and at == end
 
 
-@kernel
+@leaf
 def parse_decimal(buf: Bytes, start: int, end: int) -> tuple[float, int]:
     """Read the number text ``buf[start:end]`` as float64.
 
@@ -352,7 +352,7 @@ def parse_decimal(buf: Bytes, start: int, end: int) -> tuple[float, int]:
     return -value if _byte(buf, start) == 45 else value, EXACT
 
 
-@kernel
+@leaf
 def _take_fraction_ms(buf: Bytes, at: int, end: int) -> tuple[int, int]:
     """(position after the decimals that start at ``at``, milliseconds rounded half up); position -1: no digit."""
     first, ms, unit = at, 0, 100
@@ -366,7 +366,7 @@ def _take_fraction_ms(buf: Bytes, at: int, end: int) -> tuple[int, int]:
     return at if at > first else -1, ms
 
 
-@kernel
+@leaf
 def parse_time_ms(buf: Bytes, start: int, end: int) -> tuple[int, int]:
     """Read a JSON number of seconds as whole milliseconds; further decimals are rounded half away from zero.
 
@@ -414,7 +414,7 @@ def time_ms(text: str) -> int:
 # --- writing ------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@leaf
 def _scaled(high: np.uint64, low: np.uint64, c: np.uint64) -> np.uint64:
     """The top word of c times a 128-bit power, rounded to odd so that later comparisons stay exact."""
     carry, _ = _multiply(low, c)
@@ -425,7 +425,7 @@ def _scaled(high: np.uint64, low: np.uint64, c: np.uint64) -> np.uint64:
     return top | np.uint64(rest > _1)
 
 
-@kernel
+@leaf
 def _pick(lower: np.uint64, vb: np.uint64, upper: np.uint64, k: int) -> tuple[np.uint64, int]:
     """The shortest decimal between lower and upper, nearest to vb (all in quarters of 10**k)."""
     s = vb >> _2
@@ -441,7 +441,7 @@ def _pick(lower: np.uint64, vb: np.uint64, upper: np.uint64, k: int) -> tuple[np
     return s + np.uint64(vb > half or (vb == half and (s & _1) == _1)), k
 
 
-@kernel
+@leaf
 def _shortest(fraction: np.uint64, biased: int) -> tuple[np.uint64, int]:
     """(digits, power of ten) of the shortest decimal that reads back as the finite number with these fields."""
     normal = biased > 0
@@ -457,14 +457,14 @@ def _shortest(fraction: np.uint64, biased: int) -> tuple[np.uint64, int]:
     return _pick(lower, _scaled(high, low, (_4 * c) << shift), upper, k)
 
 
-@kernel
+@leaf
 def _count_digits(digits: np.uint64) -> int:
     """How many decimal digits the integer has (0 has one)."""
     least = ((64 - _leading_zeros(digits | _1)) * 1233) >> 12  # log10(2) in 4096ths, right up to 64 bits
     return least + int(digits >= _INTEGER_TENS[np.uint64(least)] or least == 0)
 
 
-@kernel
+@leaf
 def _put_integer(out: Bytes, at: int, digits: np.uint64, count: int) -> int:
     """Write the last ``count`` decimal digits of an integer, two at a time."""
     last = at + count
@@ -480,7 +480,7 @@ def _put_integer(out: Bytes, at: int, digits: np.uint64, count: int) -> int:
     return at + count
 
 
-@kernel
+@leaf
 def _put_scientific(out: Bytes, at: int, digits: np.uint64, count: int, exponent: int) -> int:
     """d.ddde±xx with at least two digits of exponent."""
     _put_integer(out, at + 1, digits, count)
@@ -493,14 +493,14 @@ def _put_scientific(out: Bytes, at: int, digits: np.uint64, count: int, exponent
     return _put_integer(out, at + 2, np.uint64(exponent), 3 if exponent > 99 else 2)
 
 
-@kernel
+@leaf
 def _put_zeros(out: Bytes, at: int, count: int) -> int:
     for i in range(at, at + count):
         _set(out, i, 48)
     return at + count
 
 
-@kernel
+@leaf
 def _put_positional(out: Bytes, at: int, digits: np.uint64, count: int, exponent: int) -> int:
     """Plain digits; ``exponent`` is that of the first digit."""
     whole = exponent + 1  # digits before the point
@@ -517,7 +517,7 @@ def _put_positional(out: Bytes, at: int, digits: np.uint64, count: int, exponent
     return end
 
 
-@kernel
+@leaf
 def _without_zeros(digits: np.uint64, power: int) -> tuple[np.uint64, int]:
     """Drop trailing zeros, eight at once where there are many; digits is not 0."""
     if digits % _TEN8 == _0:
@@ -532,7 +532,7 @@ def _without_zeros(digits: np.uint64, power: int) -> tuple[np.uint64, int]:
     return digits, power
 
 
-@kernel
+@leaf
 def _put_decimal(out: Bytes, at: int, digits: np.uint64, power: int) -> int:
     """Write digits * 10**power in the form that Python's repr chooses, without a trailing ``.0``."""
     digits, power = _without_zeros(digits, power)
@@ -543,14 +543,14 @@ def _put_decimal(out: Bytes, at: int, digits: np.uint64, power: int) -> int:
     return _put_positional(out, at, digits, count, exponent)
 
 
-@kernel
+@leaf
 def _put_ascii(out: Bytes, at: int, word: bytes) -> int:
     for i in range(len(word)):
         _set(out, at + i, word[i])
     return at + len(word)
 
 
-@kernel
+@leaf
 def _put_sign_or_word(out: Bytes, at: int, x: float) -> tuple[int, bool]:
     """Write NaN, +Inf, -Inf, 0 and -0 whole (True), or only the minus sign of other numbers (False)."""
     if np.isnan(x):
@@ -566,7 +566,7 @@ def _put_sign_or_word(out: Bytes, at: int, x: float) -> tuple[int, bool]:
     return at, False
 
 
-@kernel
+@leaf
 def _digits_of(x: float) -> tuple[np.uint64, int]:
     """(digits, power of ten) of the shortest decimal that reads back as x, which is finite, positive and not 0."""
     if x < 9007199254740992.0:
@@ -577,7 +577,7 @@ def _digits_of(x: float) -> tuple[np.uint64, int]:
     return _shortest(bits & _FRACTION, _signed(bits >> _52))
 
 
-@kernel
+@leaf
 def write_number(out: Bytes, at: int, x: float) -> int:
     """Write x so that it reads back as exactly x; returns the position after it.
 
@@ -592,7 +592,7 @@ def write_number(out: Bytes, at: int, x: float) -> int:
     return _put_decimal(out, at, digits, power)
 
 
-@kernel
+@leaf
 def _round_digits(digits: np.uint64, power: int, significant: int) -> tuple[np.uint64, int]:
     """Round to so many significant digits, ties to even."""
     drop = _count_digits(digits) - significant
@@ -607,7 +607,7 @@ def _round_digits(digits: np.uint64, power: int, significant: int) -> tuple[np.u
     return kept, power + drop
 
 
-@kernel
+@leaf
 def write_digits(out: Bytes, at: int, x: float, significant: int) -> int:
     """Write x rounded to ``significant`` digits (at least 1; 17 and more change nothing), trailing zeros dropped.
 

@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from exporter.kernels import kernel
+from exporter.kernels import leaf
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -203,7 +203,7 @@ def _grown(array: npt.NDArray[Cell], size: int, filler: int) -> npt.NDArray[Cell
     return longer
 
 
-@kernel
+@leaf
 def copy_bytes(out: Bytes, at: int, text: Bytes, start: int, end: int) -> int:
     """Copy text[start:end] to out[at:], return the position after it.
 
@@ -215,7 +215,7 @@ def copy_bytes(out: Bytes, at: int, text: Bytes, start: int, end: int) -> int:
     return at + end - start
 
 
-@kernel
+@leaf
 def _pack(packed: Bytes, blob: Bytes, start: Ints, end: Ints) -> int:
     """Copy the live texts one behind the other, move the index along, return the bytes used."""
     at = 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.kernels import kernel
+from exporter.kernels import kernel, leaf
 from exporter.numtext import NUMBER_BYTES, write_digits, write_number
 from exporter.publish.label_text import Bytes, Ints, LabelText, Texts, copy_bytes
 from exporter.publish.packing import Packed, pack
@@ -128,7 +128,7 @@ def _write_lines(
     return at
 
 
-@kernel
+@leaf
 def _copy_with(out: Bytes, at: int, extra: Bytes, blob: Bytes, start: int, place: int, end: int) -> int:
     """Copy a label text with one more label at its place, return the position after it."""
     alone, last = place == start, blob[place] == _CLOSE

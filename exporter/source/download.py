@@ -13,7 +13,7 @@ import requests
 from exporter.source.answer import garbled
 from exporter.source.faults import too_big, translated, unavailable
 
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 20
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
@@ -39,7 +39,7 @@ def read_body(response: requests.Response, bounds: Bounds, origin: str) -> bytea
 
 
 def read_pieces(response: requests.Response, bounds: Bounds, origin: str) -> Iterator[bytes]:
-    """The body, unpacked, as it comes: in pieces of at most 256 KiB unless it is packed. Raises as ``read_body``."""
+    """The body, unpacked, as it comes: in pieces of at most 1 MiB unless it is packed. Raises as ``read_body``."""
     declared = response.headers.get("Content-Length", "")
     if declared.isdigit() and int(declared) > bounds.body_bytes:
         raise too_big(origin, bounds.body_bytes)

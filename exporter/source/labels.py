@@ -13,7 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from exporter.errors import SourceGarbled
-from exporter.kernels import kernel
+from exporter.kernels import kernel, leaf
 from exporter.samples import Bytes
 from exporter.source.words import part_word, word_at
 
@@ -39,7 +39,7 @@ def _define_folded_product(typing_context: Any, a: Any, b: Any) -> Any:
 _folded_product: Any = intrinsic(_define_folded_product)
 
 
-@kernel
+@leaf
 def hash_bytes(buf: Bytes, start: int, end: int, seed: np.uint64) -> np.uint64:
     """A 64-bit hash of ``buf[start:end]``, keyed by ``seed``; folded multiplications as in wyhash, 16 bytes a step.
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.errors import SourceGarbled
-from exporter.kernels import kernel
+from exporter.kernels import kernel, leaf
 from exporter.numtext import EXACT, SLOW, nearest, parse_decimal, parse_time_ms
 from exporter.samples import Bytes, SampleBatch
 from exporter.source.answer import Answer, Body, open_envelope
@@ -152,7 +152,7 @@ def _batch(body: Bytes, arrays: _Arrays, slow: int) -> SampleBatch:
 # --- the kernels; positions are trusted up to `stop`, which lies _MARGIN before the end of the body -----------------
 
 
-@kernel
+@leaf
 def _starts(body: Bytes, at: int, text: bytes) -> bool:
     """Whether the text stands at this position."""
     if at + len(text) > len(body):
@@ -163,7 +163,7 @@ def _starts(body: Bytes, at: int, text: bytes) -> bool:
     return True
 
 
-@kernel
+@leaf
 def _string_end(body: Bytes, at: int, stop: int) -> int:
     """Position of the quote that closes the string whose first character is at ``at``; -1 when none does."""
     while at < stop:
@@ -174,7 +174,7 @@ def _string_end(body: Bytes, at: int, stop: int) -> int:
     return -1
 
 
-@kernel
+@leaf
 def _labels_end(body: Bytes, at: int, stop: int) -> int:
     """Position after the object of strings that starts at ``at``; -1 when it is anything else."""
     if at >= stop or body[at] != _OPEN:
@@ -196,7 +196,7 @@ def _labels_end(body: Bytes, at: int, stop: int) -> int:
     return -1
 
 
-@kernel
+@leaf
 def _time(body: Bytes, at: int, stop: int) -> tuple[int, int]:
     """Read the time of a sample up to its comma: (milliseconds, position of the comma); position -1: not a time."""
     seconds, comma = read_run(body, at, _NOTHING)
@@ -207,7 +207,7 @@ def _time(body: Bytes, at: int, stop: int) -> tuple[int, int]:
     return ms, comma if status == EXACT and comma < stop else -1
 
 
-@kernel
+@leaf
 def _number(body: Bytes, at: int, stop: int) -> tuple[float, int, int]:
     """Read the number of a sample up to its quote: (value, position of the quote, status as of ``parse_decimal``)."""
     first = at + (body[at] == _MINUS)
@@ -226,7 +226,7 @@ def _number(body: Bytes, at: int, stop: int) -> tuple[float, int, int]:
     return value, quote, status
 
 
-@kernel
+@leaf
 def _sample(body: Bytes, at: int, stop: int) -> tuple[int, int, float, int, int]:
     """Read ``[t,"v"]``: (position after it, milliseconds, value, start of the value's text, its status).
 
@@ -243,7 +243,7 @@ def _sample(body: Bytes, at: int, stop: int) -> tuple[int, int, float, int, int]
     return quote + 2, ms, value, comma + 2, status
 
 
-@kernel
+@leaf
 def _samples(
     body: Bytes, at: int, stop: int, only_one: bool, m: int,
     time_ms: npt.NDArray[np.int64], value: npt.NDArray[np.float64], slow: npt.NDArray[np.int64], slow_count: int,

@@ -9,7 +9,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from exporter.kernels import kernel
+from exporter.kernels import leaf
 from exporter.samples import Bytes
 
 _8, _10, _16, _32 = (np.uint64(n) for n in (8, 10, 16, 32))
@@ -51,7 +51,7 @@ _zero_bytes: Any = intrinsic(_define_zero_bytes)
 word_at: Any = intrinsic(_define_word_at)  # word_at(buf, at): the bytes at..at+7, which must exist, little-endian
 
 
-@kernel
+@leaf
 def part_word(buf: Bytes, at: int, end: int) -> np.uint64:
     """Fewer than eight bytes as a word, filled up with zero bytes."""
     word = np.uint64(0)
@@ -60,14 +60,14 @@ def part_word(buf: Bytes, at: int, end: int) -> np.uint64:
     return word
 
 
-@kernel
+@leaf
 def _load(buf: Bytes, at: int) -> np.uint64:
     """``word_at`` that may reach beyond the buffer (of 8 bytes or more), where it finds zero bytes."""
     inside = min(at, len(buf) - 8)
     return np.uint64(word_at(buf, inside) >> np.uint64(8 * (at - inside)))
 
 
-@kernel
+@leaf
 def find_either(buf: Bytes, at: int, end: int, these: np.uint64, those: np.uint64) -> int:
     """Position of the first byte in ``buf[at:end]`` that is one of two characters, or ``end``.
 
@@ -85,7 +85,7 @@ def find_either(buf: Bytes, at: int, end: int, these: np.uint64, those: np.uint6
     return end
 
 
-@kernel
+@leaf
 def read_run(buf: Bytes, at: int, number: np.uint64) -> tuple[np.uint64, int]:
     """Append the decimal digits that stand from ``at`` on to a number: (the number, position after the digits).
 
