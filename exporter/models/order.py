@@ -25,7 +25,7 @@ LEAST = np.int32(-0x80000000)
 
 
 @leaf
-def insert_sorted(box: F32, count: int, x: float) -> int:
+def insert_sorted(box: F32, count: int, x: float | np.floating) -> int:
     """Insert x into the ascending ``box[:count]``; returns the new count."""
     at = count
     while at > 0 and box[at - 1] > x:

@@ -26,6 +26,7 @@ from exporter.models.order import (
     I32,
     LEAST,
     from_key,
+    insert_sorted,
     key_of_rank,
     largest_key,
     least_key,
@@ -246,13 +247,13 @@ def _find_usual(view: F32, period: int, served: int, reach: int, out: F32) -> No
     for i in range(rows):
         for day in range(DAYS):
             start = n - (day + 1) * period - reach
-            high[day], low[day] = np.float32(-np.inf), np.float32(np.inf)
+            most, least = np.float32(-np.inf), np.float32(np.inf)
             for t in range(max(0, start), max(0, min(n, start + served + 2 * reach))):
                 residual = view[i, t]
-                high[day] = residual if residual > high[day] else high[day]
-                low[day] = residual if residual < low[day] else low[day]
-        high.sort()
-        low.sort()
+                most = residual if residual > most else most
+                least = residual if residual < least else least
+            insert_sorted(high, day, most)
+            insert_sorted(low, day, least)
         usual_high, usual_low = high[DAYS - _USUAL_DAYS], low[_USUAL_DAYS - 1]
         out[i, UPPER_GATE] = usual_high if usual_high > out[i, UPPER] else out[i, UPPER]
         out[i, LOWER_GATE] = usual_low if usual_low < out[i, LOWER] else out[i, LOWER]

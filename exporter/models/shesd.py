@@ -221,14 +221,11 @@ def _mark_gaps(x: F32, out: F32) -> int:
 def _fold(x: F32, table: F32, seen: I32) -> None:
     """Lay x out with one day per row, ending with the last column; `seen` counts the valid samples of each phase."""
     days, period = table.shape
-    flat = table.reshape(days * period)
-    ahead = days * period - len(x)
-    flat[:ahead] = np.inf
-    flat[ahead:] = x
     seen[:] = 0
     for day in range(days):
-        row = table[day]
+        row, start = table[day], len(x) - (days - day) * period
         for q in range(period):
+            row[q] = x[start + q] if start + q >= 0 else np.float32(np.inf)
             seen[q] += 1 if row[q] < np.inf else 0
 
 
@@ -258,7 +255,10 @@ def _column_medians(table: F32, seen: I32, out: F64) -> None:
 def _fill_unseen(seen: I32, medians: F64) -> None:
     """Phases never seen lie on the straight line between the nearest seen ones, round the clock."""
     period = len(seen)
-    if seen.min() > 0:
+    unseen = 0
+    for q in range(period):
+        unseen += seen[q] == 0
+    if unseen == 0:
         return
     start = 0
     while seen[start] == 0:
@@ -376,7 +376,8 @@ def _merge_blocks(row: F32, edges: I64, counts: I64, shifts: F64, scratch: F32) 
         for j in range(0, runs - 1, 2):
             _merge(merged, bounds[j], bounds[j + 1], bounds[j + 2], spare)
         if runs & 1:
-            spare[bounds[runs - 1] : bounds[runs]] = merged[bounds[runs - 1] : bounds[runs]]
+            for k in range(bounds[runs - 1], bounds[runs]):  # an assignment of slices takes a second more to compile
+                spare[k] = merged[k]
         for j in range(2, runs + 1, 2):
             bounds[j >> 1] = bounds[j]
         bounds[(runs + 1) >> 1] = bounds[runs]
@@ -421,8 +422,10 @@ def _merge_rest(a: F32, b: F32, out: F32) -> None:
         right = b[j] < a[i]
         out[i + j] = b[j] if right else a[i]
         i, j = i + (not right), j + right
-    out[i + j : len(a) + j] = a[i:]
-    out[len(a) + j :] = b[j:]
+    for k in range(i, len(a)):
+        out[k + j] = a[k]
+    for k in range(j, len(b)):
+        out[len(a) + k] = b[k]
 
 
 @kernel

@@ -106,7 +106,8 @@ def _fill_plain(values: F32, period: int, reach: int, room: Room, views: F32, da
     line = np.empty(n + daily.shape[1] - RECENT, np.float32)
     for i in range(rows):
         lay_out(values[i], -LEAD, room)
-        views[X, i] = values[i]
+        for t in range(n):
+            views[X, i, t] = values[i, t]
         for view, length, at_least, shift in _RUNNING:
             running_median(room, length, at_least, shift, views[view, i])
         # S[t] is the median of the valid x[t - d*period + j] for d = 1..7 and abs(j) <= reach.
@@ -171,8 +172,8 @@ def holt_winters(values: F32, median: F64, first_column: I64, season: F32, out: 
     period = season.shape[1]
     for start in range(0, rows, _TOGETHER):
         some = slice(start, min(start + _TOGETHER, rows))
-        state[some, 0] = median[some]
-        state[some, 1] = 0.0
+        for i in range(start, min(start + _TOGETHER, rows)):
+            state[i, 0], state[i, 1] = median[i], 0.0
         phase = first_column[some] % period
         for t in range(n):
             _holt_winters_step(values[some], t, phase, season[some], out[some], state[some])
