@@ -1,0 +1,1 @@
+"""Samples from files in place of a server: CSV, Parquet and OpenMetrics."""
