@@ -42,6 +42,8 @@ _HIDDEN = np.uint64(1 << 52)
 _FRACTION = np.uint64((1 << 52) - 1)
 _EVEN = np.uint64(2**64 - 2)
 _EXACT_INTEGER = np.uint64(1 << 53)
+_EXACT_POWER = 22  # 5**22 is below 2**53
+_EXACT_TENS = np.array([float(10**power) for power in range(_EXACT_POWER + 1)])
 _INFINITE_BITS = np.uint64(0x7FF << 52)
 
 _PAIRS = np.frombuffer("".join(f"{pair:02d}" for pair in range(100)).encode(), np.uint8)
@@ -176,11 +178,14 @@ def _nearest_bits(w: np.uint64, power: int) -> np.uint64:
 
 @leaf
 def nearest(w: np.uint64, power: int) -> float:
-    """The float64 nearest to w * 10**power, ties to even."""
+    """The float64 nearest to w * 10**power, ties to even.
+
+    Short decimals take the way of Clinger, "How to read floating point numbers accurately" (1990), section 4.
+    """
     if w == _0:
         return 0.0
-    if power == 0 and w <= _EXACT_INTEGER:  # whole numbers are common
-        return float(np.float64(w))
+    if w <= _EXACT_INTEGER and -_EXACT_POWER <= power <= 0:  # both are float64 without rounding, so is one division
+        return np.float64(w) / _EXACT_TENS[np.uint64(-power)]
     return _from_bits(_nearest_bits(w, power))
 
 

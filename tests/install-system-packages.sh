@@ -7,6 +7,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 have prometheus && have promtool || missing="$missing prometheus"
 have prometheus-alertmanager || have alertmanager || missing="$missing prometheus-alertmanager"
 have chromium || have chromium-browser || have google-chrome || missing="$missing chromium"
+have patch || missing="$missing patch"
 [ -z "$missing" ] && exit 0
 
 if ! have apt-get; then
