@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench-quality bench-speed setup system clean
+.PHONY: demo test lint rules bench-quality bench-speed setup system clean
 
 demo: $(STAMP) system
 	@$(BIN)/anomaly-exporter demo
@@ -17,6 +17,12 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Writes the committed rules anew; a test compares them.
+rules: $(STAMP)
+	$(BIN)/anomaly-exporter rules --output rules
+	$(BIN)/anomaly-exporter rules --format mixin --output rules/mixin
+	$(BIN)/anomaly-exporter rules --format prometheusrule --output deploy
 
 # Labelled data, a folder per set: BENCHMARKS.md says where to get it.
 DATA ?= ../shared/data

@@ -20,22 +20,22 @@ from exporter.config import Config, Query, content_hash, load, mask
 from exporter.connections import make_client, make_reader, make_session, open_target, tenant_ids
 from exporter.crew import Crew, processors
 from exporter.errors import ConfigError, Problem
+from exporter.pages import Pages
 from exporter.publish.exposition import Page
 from exporter.publish.remote_write.metrics import WriteMetrics
 from exporter.publish.remote_write.outlet import Outlet
 from exporter.publish.remote_write.unit_writer import UnitWriter
 from exporter.publish.selfmetrics import SelfMetrics
 from exporter.publish.unit_page import UnitPage, added_labels
-from exporter.publish.web import Landing, LandingRow, LandingUnit, Routes, WebServer
+from exporter.publish.web import Routes, WebServer
 from exporter.schedule import Job, Schedule
 from exporter.source.faults import REASONS
 from exporter.source.promql import raw_counter_advice, raw_counters
 from exporter.source.reader import Reader
-from exporter.unit import Example, Receipt, Unit
+from exporter.unit import Receipt, Unit
 
 STOP_PATIENCE_S = 2.5  # SIGTERM promises an exit within 5 s, and the web server may take 2 s of it
 FLUSH_PATIENCE_S = 2.0  # for remote write to deliver what is left, while the web server stops
-_SHOWN = 10
 # Threads for cycles, made as they are needed: a query that hangs until its timeout must not keep another one waiting,
 # also when a reload brings more queries. How many requests are under way at once is for max_in_flight to say.
 _WORKERS = 64
@@ -69,6 +69,7 @@ class App:
         self._web: WebServer | None = None
         self._changing = threading.Lock()
         self._stopped = threading.Event()
+        self._pages = Pages(lambda: self.units, lambda: self._config, lambda: self._session, self._abandon)
         self._hangup = threading.Event()
 
     @property
@@ -90,7 +91,7 @@ class App:
         self._web.start()
         self._adopt(self._config, self._session)
         self._begin(prepare)
-        self.metrics.reloaded(ok=True)
+        self.metrics.reloaded(ok=True, config_hash=content_hash(self._config))
         log.info("started", extra={"version": __version__, "port": self.port, "config": content_hash(self._config),
                                    "units": len(self.units)})  # fmt: skip
 
@@ -123,7 +124,7 @@ class App:
             old_session, self._session = self._session, session
             self._adopt(config, session)
             old_session.close()
-            self.metrics.reloaded(ok=True)
+            self.metrics.reloaded(ok=True, config_hash=content_hash(self._config))
             log.info("config reloaded", extra={"config": content_hash(config), "units": len(self.units)})
 
     def stop(self) -> bool:
@@ -215,7 +216,11 @@ class App:
         self.metrics.register_unit(tenant, query.name, models, query.most_series)
         for counter in raw_counters(query.expr):
             log.warning(raw_counter_advice(counter), extra={"query": query.name})
-        loaded = partial(self.metrics.window_loaded, tenant, query.name)
+
+        def loaded(share: float) -> None:
+            self.metrics.window_loaded(tenant, query.name, share)
+            self._pages.loaded(key, share)
+
         unit = Unit(tenant, query, reader, page, self._crew, loaded)
         if self._backfills.planning:
             known = newest_result(reader.client, families[names.SCORE].name, added)
@@ -258,19 +263,8 @@ class App:
             ready=self.ready,
             reload=self.reload if lifecycle else None,
             config_text=lambda: f"# {content_hash(self._config)}\n{mask(self._config)}",
-            landing=self._landing,
-        )
-
-    def _landing(self) -> Landing:
-        units = list(self.units.values())
-        worst = [(unit, example) for unit in units for example in unit.worst(_SHOWN)]
-        worst.sort(key=lambda pair: -pair[1].score)
-        missing = [(unit, example) for unit in units for example in unit.absent(_SHOWN)]
-        return Landing(
-            version=__version__,
-            units=[_landing_unit(unit) for unit in units],
-            worst=[_landing_row(unit, example) for unit, example in worst[:_SHOWN]],
-            absent=[_landing_row(unit, example) for unit, example in missing[:_SHOWN]],
+            landing=self._pages.landing,
+            explain=self._pages.explain,
         )
 
     def _reload_on_signal(self) -> None:
@@ -287,32 +281,7 @@ def _same_data(new: Config, old: Config) -> bool:
         source = replace(config.source, http=old.source.http, timeout_s=0, accept_gzip=False, max_in_flight=1,
                          max_points_per_query=1, max_body_bytes=1, remote_read=False)  # fmt: skip
         return replace(config, source=source, queries=(), tenants=(), interval_s=0, window_s=0, step_s=0,
-                       remote_write=(), limits=old.limits)  # fmt: skip
+                       remote_write=(), limits=old.limits, publish=old.publish, detectability=False, alert=old.alert,
+                       links=old.links)  # fmt: skip
 
     return told(new) == told(old) and bool(new.remote_write) == bool(old.remote_write)
-
-
-def _landing_unit(unit: Unit) -> LandingUnit:
-    good, last = unit.last_good, unit.last
-    return LandingUnit(
-        tenant=unit.tenant,
-        query=unit.query.name,
-        expr=unit.query.expr,
-        states={**good.states, "shed": good.shed} if good else {},
-        verdict_age_s=time.time() - good.newest_s if good and good.newest_s else None,
-        error=last.error if last else "",
-    )
-
-
-def _landing_row(unit: Unit, example: Example) -> LandingRow:
-    return LandingRow(
-        tenant=unit.tenant,
-        query=unit.query.name,
-        labels=example.labels,
-        score=example.score,
-        value=example.value,
-        expected=example.expected,
-        lower=example.lower,
-        upper=example.upper,
-        age_s=example.age_s,
-    )

@@ -50,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_check(commands)
     _add_plan(commands)
+    _add_backtest(commands)
+    _add_explain(commands)
+    _add_rules(commands)
     _add_demo(commands)
     compile_ = commands.add_parser("compile", help="compile all kernels now (for images with a read-only file system)")
     compile_.set_defaults(command=_compile)
@@ -85,6 +88,58 @@ def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _add_config(plan)
     plan.add_argument("--json", dest="json_file", default="", metavar="FILE", help="write it as JSON, too")
     plan.set_defaults(command=_plan)
+
+
+def _add_backtest(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    backtest = commands.add_parser(
+        "backtest", help="say what the alerts would have been, over a server's history or a file", allow_abbrev=False
+    )
+    _add_config(backtest)
+    add = backtest.add_argument
+    add("--query", dest="queries", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    add("--tenant", default="", metavar="ID", help="only this tenant")
+    add("--from", dest="start", default="", metavar="T", help="RFC 3339, unix seconds or a duration ago (default: 14d)")
+    add("--to", dest="end", default="", metavar="T", help="the same (default: now)")
+    add("--input", default="", metavar="FILE", help="samples from .csv, .parquet or OpenMetrics, not from the server")
+    add("--incidents", default="", metavar="FILE", help="what really happened: CSV, or ALERTS history as CSV or JSON")
+    add("--incidents-from-alerts", default="", metavar="SELECTOR", help="the same from the server's ALERTS{...}")
+    add("--budget", default="", metavar="PAGES", help="propose a sensitivity for it, such as 2/week or 0.1/week/series")
+    add("--json", dest="json_file", default="", metavar="FILE", help="write the report as JSON, too")
+    add("--html", dest="html_file", default="", metavar="FILE", help="write the report as one HTML page, too")
+    add("--write", action="append", default=[], metavar="WHERE",
+        help="write bands and scores: openmetrics:FILE or remote (by remote_write); may be repeated")  # fmt: skip
+    add(
+        "--coarse", action="store_true", help="judge once a step and not every interval: less to read, but less is seen"
+    )
+    backtest.set_defaults(command=_backtest)
+
+
+def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    explain = commands.add_parser(
+        "explain", help="say why a series got its verdict, and what would have been needed", allow_abbrev=False
+    )
+    _add_config(explain)
+    explain.add_argument("--query", required=True, metavar="NAME", help="the query of the series")
+    explain.add_argument("--series", required=True, metavar="SELECTOR",
+                         help="the labels of the series, such as '{job=\"api\",instance=\"a:80\"}'")  # fmt: skip
+    explain.add_argument("--tenant", default="", metavar="ID", help="the tenant, where there are several")
+    explain.add_argument("--model", default="", metavar="NAME", help="the model (default: the one that alerts)")
+    explain.add_argument("--at", default="", metavar="TIME",
+                         help="when: RFC 3339, unix seconds, or how long ago, such as 2h (default: now)")  # fmt: skip
+    explain.add_argument("--exporter", default="", metavar="URL",
+                         help="a running exporter, to compare its config with this one")  # fmt: skip
+    explain.add_argument("--json", dest="as_json", action="store_true", help="everything as JSON (docs/explain.md)")
+    explain.set_defaults(command=_explain)
+
+
+def _add_rules(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    rules = commands.add_parser("rules", help="write recording and alert rules from the config", allow_abbrev=False)
+    rules.add_argument("--config.file", dest="config_file", metavar="FILE",
+                       help="the config (default: none, the rules for every query as it is by default)")  # fmt: skip
+    rules.add_argument("--format", choices=("prometheus", "prometheusrule", "mixin"), default="prometheus",
+                       help="rule files, a Kubernetes manifest, or a jsonnet mixin (default: %(default)s)")  # fmt: skip
+    rules.add_argument("--output", default="-", metavar="DIR", help="the folder to write to (default: -, print them)")
+    rules.set_defaults(command=_rules)
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -150,6 +205,38 @@ def _plan(arguments: argparse.Namespace) -> int:
     from exporter.capacity.plan import plan
 
     return plan(arguments.config_file, print, arguments.json_file)
+
+
+def _backtest(arguments: argparse.Namespace) -> int:
+    set_up("warn", "logfmt")
+    import threading
+
+    from exporter.backtest.command import Options, backtest
+    from exporter.compilation import prepare
+
+    options = Options(
+        arguments.config_file, tuple(arguments.queries), arguments.tenant, arguments.start, arguments.end,
+        arguments.input, arguments.incidents, arguments.incidents_from_alerts, arguments.budget,
+        arguments.json_file, arguments.html_file, tuple(arguments.write), arguments.coarse,
+    )  # fmt: skip
+    return backtest(options, print, lambda: prepare(threading.Event()))
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    set_up("warn", "logfmt")
+    from exporter.explain.command import explain
+    from exporter.explain.question import Question
+
+    question = Question(arguments.query, arguments.series, arguments.tenant, arguments.model, arguments.at)
+    return explain(arguments.config_file, question, print, as_json=arguments.as_json, exporter_url=arguments.exporter)
+
+
+def _rules(arguments: argparse.Namespace) -> int:
+    from exporter.rules.writing import write_rules
+
+    return write_rules(
+        arguments.config_file, arguments.format, arguments.output, print, lambda hint: print(hint, file=sys.stderr)
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ AnomalyExporterError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -86,3 +87,16 @@ class PublishError(AnomalyExporterError):
 
 class DemoError(AnomalyExporterError):
     """The demo can't run on this machine."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and those it wraps, the libraries' outermost first."""
+    queue, seen = [error], set[int]()
+    while queue:
+        link = queue.pop(0)
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        inner = [getattr(link, "reason", None), link.__cause__, link.__context__, *link.args]
+        queue += [each for each in inner if isinstance(each, BaseException)]

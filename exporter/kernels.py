@@ -59,7 +59,6 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 
 import numba  # noqa: E402 -- see above
 
-
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
 _UNCOUNTED: dict[str, Any] = {"_nrt": False}
 

@@ -28,6 +28,7 @@ VALUE = "value"
 SHIFT = "shift_score"
 STALE = "stale_score"
 ABSENT = "absent_seconds"
+DETECTABLE = "min_detectable_ratio"
 
 SIGNALS = {"shift": SHIFT, "stale": STALE}  # the family of each slow signal; they are about the series, not of a model
 
@@ -44,6 +45,10 @@ FAMILIES = {
     ),
     STALE: Family("anomaly_stale_score", f"Above 1: the value has been the same for unusually long. {_CACHED}"),
     ABSENT: Family("anomaly_absent_seconds", "Seconds since the last sample of a judged series that has gone missing."),
+    DETECTABLE: Family(
+        "anomaly_min_detectable_ratio",
+        f"Smallest change that would score above 1, as a share of the expected value. {_CACHED}",
+    ),
 }
 
 # The scheme of vmanomaly, for dashboards made for it (`metric_names: vmanomaly`); what it does not know keeps its name.
@@ -56,6 +61,63 @@ VMANOMALY_FAMILIES = {
     SHIFT: FAMILIES[SHIFT],
     STALE: FAMILIES[STALE],
     ABSENT: FAMILIES[ABSENT],
+    DETECTABLE: FAMILIES[DETECTABLE],
 }
 
 SELF_PREFIX = "anomaly_exporter"
+
+# Of the exporter's own metrics, those that rules read. They are registered in publish/selfmetrics.py.
+SELF_SERIES = f"{SELF_PREFIX}_series"
+SELF_SERIES_SHED = f"{SELF_PREFIX}_series_shed"
+SELF_VERDICT_TIME = f"{SELF_PREFIX}_verdict_timestamp_seconds"
+SELF_SOURCE_UP = f"{SELF_PREFIX}_source_up"
+SELF_SOURCE_ERRORS = f"{SELF_PREFIX}_source_errors_total"
+
+JOB = "anomaly-exporter"  # of the scrape job, as rules and dashboards expect it
+
+ALERT_DETECTED = "AnomalyDetected"
+ALERT_SHIFT = "AnomalyShift"
+ALERT_STALE = "AnomalyStale"
+ALERT_ABSENT = "AnomalySeriesAbsent"
+ALERT_SHARE = "AnomalyShareHigh"
+ALERT_DOWN = "AnomalyExporterDown"
+ALERT_VERDICTS = "AnomalyVerdictsStale"
+ALERT_SOURCE = "AnomalySourceFailing"
+ALERT_UNWATCHABLE = "AnomalyUnwatchable"
+ALERTS = (
+    ALERT_DETECTED, ALERT_SHIFT, ALERT_STALE, ALERT_ABSENT, ALERT_SHARE,
+    ALERT_DOWN, ALERT_VERDICTS, ALERT_SOURCE, ALERT_UNWATCHABLE,
+)  # fmt: skip
+
+# Recorded series are called level:metric:operations. These are the operations on anomaly_score whose level is tenant,
+# query and model, and the labels of a `group_by` behind them; see `recorded`.
+WORST = "max"
+JUDGED_COUNT = "count15m"
+ANOMALOUS_COUNT = "anomalous_count15m"
+ANOMALOUS_SHARE = "anomalous_share15m"
+ONSET_COUNT = "onset_count5m"
+EPISODES_PER_DAY = "episodes_per_day"
+CONSENSUS_SHARE = "consensus_share15m"  # of tenant and query: models are what it is taken over
+RECORDED_CONSENSUS = "series:anomaly_score:consensus15m"
+RECORDED_ABSENT = "tenant_query:anomaly_absent_seconds:count"
+RECORDED_STATES = f"tenant_query_state:{SELF_SERIES}:max"
+RECORDED_VERDICT_AGE = f"tenant_query:{SELF_PREFIX}_verdict_age_seconds:min"
+
+
+def recorded(level: tuple[str, ...], operations: str) -> str:
+    """The recorded name of what was done to anomaly_score by these labels: ``tenant_query:anomaly_score:max``."""
+    return f"{'_'.join(level)}:{FAMILIES[SCORE].name}:{operations}"
+
+
+def directed(direction: str) -> str:
+    """The recorded score that counts on one side of the band only, 0 on the other: ``series:anomaly_score:above``."""
+    return recorded(("series",), direction)
+
+
+# What alerts link to: uids of the dashboards, pages of the exporter.
+DASHBOARD_OVERVIEW = "anomaly-overview"
+DASHBOARD_SERIES = "anomaly-series"
+DASHBOARD_INCIDENT = "anomaly-incident"
+DASHBOARD_EXPORTER = "anomaly-exporter"
+PAGE_EXPLAIN = "/explain"
+PAGE_RUNBOOKS = "/runbooks"

@@ -185,7 +185,7 @@ def nearest(w: np.uint64, power: int) -> float:
     if w == _0:
         return 0.0
     if w <= _EXACT_INTEGER and -_EXACT_POWER <= power <= 0:  # both are float64 without rounding, so is one division
-        return np.float64(w) / _EXACT_TENS[np.uint64(-power)]
+        return np.float64(np.float64(w) / _EXACT_TENS[np.uint64(-power)])
     return _from_bits(_nearest_bits(w, power))
 
 

@@ -156,7 +156,7 @@ class Past:
             rows = self._placed_rows(answer.batch)
             more = self._table.rows - len(cells)
             cells = np.concatenate([cells, np.full((more, columns), np.nan)]) if more else cells
-            _scatter(answer.batch, rows, first, step_s * 1000, cells)
+            scatter(answer.batch, rows, first, step_s * 1000, cells)
             self._go_on()
         return cells
 
@@ -207,7 +207,7 @@ class Past:
             np.concatenate([before, cells[part]], axis=1), (first - self._window.size) * every, hashes, every
         )
         replay = self._replay()
-        _put(found, part, replay.run_all(histories, since=self._window.size))
+        put(found, part, replay.run_all(histories, since=self._window.size))
         self._replays.put(replay)
 
     def _replay(self) -> Replay:
@@ -217,15 +217,17 @@ class Past:
             return Replay(self._query)
 
 
-def _scatter(batch: SampleBatch, rows: I64, first_column: int, step_ms: int, cells: F64) -> None:
-    """Write the samples of a range query into cells (series, columns); negative rows and foreign times are left out."""
+def scatter(batch: SampleBatch, rows: I64, first: int, every_ms: int, cells: F64) -> None:
+    """Write samples into cells (series, times), of which the k-th ends at (first + k) `every_ms`; negative rows and
+    foreign times are left out."""
     row = np.repeat(rows, np.diff(batch.first))
-    column = -(-batch.time_ms // step_ms) - first_column
-    inside = (row >= 0) & (column >= 0) & (column < cells.shape[1])
-    cells[row[inside], column[inside]] = batch.value[inside]
+    at = -(-batch.time_ms // every_ms) - first
+    inside = (row >= 0) & (at >= 0) & (at < cells.shape[1])
+    cells[row[inside], at[inside]] = batch.value[inside]
 
 
-def _put(found: Replayed, part: slice, of_part: Replayed) -> None:
+def put(found: Replayed, part: slice, of_part: Replayed) -> None:
+    """Write the verdicts of some series."""
     for name, bands in of_part.bands.items():
         out = found.bands[name]
         out.score[part], out.expected[part] = bands.score, bands.expected

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,6 +109,11 @@ class SeriesTable:
         """The labels of a row, without ``__name__``; empty for a free row."""
         raw = self._labels[row]
         return dict(json.loads(raw)) if raw else {}
+
+    def row_of(self, labels: Mapping[str, str]) -> int | None:
+        """The row of a series by its labels, with its name or without; None when it has none."""
+        key, _ = _identity(json.dumps(dict(labels)).encode())
+        return self._row_of.get(key)
 
     def name(self, row: int) -> str:
         """The metric name that a row's series came with; empty where servers or functions drop it."""

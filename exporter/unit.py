@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,12 +20,12 @@ from exporter.errors import SourceError
 from exporter.intake import Intake, Intaken, Reads
 from exporter.judging import Judged, Judging, horizon
 from exporter.names import ABSENT as ABSENT_FAMILY
-from exporter.names import EXPECTED, LOWER, SCORE, SIGNALS, UPPER, VALUE
+from exporter.names import DETECTABLE, EXPECTED, LOWER, SCORE, SIGNALS, UPPER, VALUE
 from exporter.publish.unit_page import UnitPage
 from exporter.selection import Selection
 from exporter.series import SeriesTable
 from exporter.source.promql import raw_counter_advice
-from exporter.verdict import ABSENT, STATE_NAMES
+from exporter.verdict import ABSENT, STATE_NAMES, min_detectable_ratio
 from exporter.window import NEVER, Window
 
 _WITHDRAW_S = 300.0  # verdicts older than Prometheus' own look-back are not shown as current ones
@@ -70,6 +70,17 @@ class Example:
     lower: float
     upper: float
     age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a series now: the name of its state, the judged sample, by model its score, expected value and
+    band as shown, and the offset that its window is centred by."""
+
+    state: str
+    value: float
+    verdicts: dict[str, tuple[float, float, float, float]]
+    offset: float
 
 
 class Unit:
@@ -141,6 +152,19 @@ class Unit:
         rows = rows[np.argsort(self._window.last_ms[rows], kind="stable")][:most]
         return [self._example(row) for row in rows.tolist()]
 
+    def known(self, labels: Mapping[str, str]) -> Known | None:
+        """What is known of a series by its labels; None when it has no row. From any thread: a cycle under way may have
+        moved on with some of it."""
+        row = self._table.row_of(labels)
+        if row is None or row >= len(self._judging.state):
+            return None
+        verdicts = {
+            name: (float(b.score[row]), float(b.expected[row]), float(b.lower[row]), float(b.upper[row]))
+            for name, b in self._judging.bands.items()
+        }
+        state = STATE_NAMES.get(int(self._judging.state[row]), "")
+        return Known(state, float(self._judging.value[row]), verdicts, float(self._window.offset[row]))
+
     def close(self) -> None:
         """Take everything of this unit off the page for good, also when a cycle is still running."""
         self._page.close()
@@ -202,6 +226,9 @@ class Unit:
             self._page.render(LOWER, model, banded, bands.lower[banded], _COMPUTED, banded_ms)
             self._page.render(UPPER, model, banded, bands.upper[banded], _COMPUTED, banded_ms)
             self._page.render(VALUE, model, banded, values, _EXACT, banded_ms)
+            if self.query.detectability:
+                ratio = min_detectable_ratio(bands.part(rows))
+                self._page.render(DETECTABLE, model, rows, ratio, _COMPUTED, times_ms)
         for name, signal in judging.signals.items():
             self._page.render(SIGNALS[name], "", rows, signal.score[rows], _COMPUTED, times_ms)
         gone = np.flatnonzero(judging.state == ABSENT)

@@ -34,6 +34,10 @@ class Bands:
     lower: F64
     upper: F64
 
+    def part(self, rows: I64) -> Bands:
+        """Those of some of the series."""
+        return Bands(self.score[rows], self.expected[rows], self.lower[rows], self.upper[rows])
+
 
 def apply_policy(query: Query, value: F64, bands: Bands) -> Bands:
     """The verdicts of a model under the query's policy.
@@ -88,6 +92,29 @@ def _drop_infinite(bands: Bands) -> Bands:
     lower = np.where(np.isfinite(bands.lower), bands.lower, np.nan)
     upper = np.where(np.isfinite(bands.upper), bands.upper, np.nan)
     return Bands(bands.score, bands.expected, lower, upper)
+
+
+_MOST_RATIO = 1000.0  # a change by more than this says nothing of a series that is about 0
+_LEAST_EXPECTED = 1e-9
+
+
+def detectable(bands: Bands) -> tuple[F64, F64]:
+    """The smallest relative changes up and down from the expected value that would score above 1, (n,) each.
+
+    They follow from the band after policy: NaN where a side is not watched, where the expected value is about 0, and
+    below where even a drop to 0 would lie within the band.
+    """
+    size = np.abs(bands.expected)
+    known = np.where(size > _LEAST_EXPECTED, size, np.nan)
+    with np.errstate(over="ignore", invalid="ignore"):
+        up = (bands.upper - bands.expected) / known
+        down = np.where((bands.lower == 0) & (bands.expected > 0), np.nan, (bands.expected - bands.lower) / known)
+    return np.where(up <= _MOST_RATIO, up, np.nan), np.where(down <= _MOST_RATIO, down, np.nan)
+
+
+def min_detectable_ratio(bands: Bands) -> F64:
+    """The smaller of both changes (n,); NaN where there is neither."""
+    return np.fmin(*detectable(bands))
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,16 @@ def test_a_series_keeps_its_row():
     assert (table.live, table.rows) == (3, 3)
 
 
+def test_a_row_is_found_by_labels_in_any_order_with_the_name_or_without():
+    table = SeriesTable()
+    rows_of(table, [{"__name__": "m", "a": "1", "b": "é"}, {}])
+    assert table.row_of({"b": "é", "a": "1"}) == table.row_of({"a": "1", "b": "é", "__name__": "m"}) == 0
+    assert table.row_of({}) == 1
+    assert table.row_of({"a": "1"}) is None
+    table.forget(np.array([0]))
+    assert table.row_of({"b": "é", "a": "1"}) is None
+
+
 def test_unknown_series_are_reported_before_they_are_admitted():
     table = SeriesTable()
     answer = batch([{"a": "1"}])

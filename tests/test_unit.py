@@ -503,3 +503,24 @@ def test_a_signal_that_fails_harms_neither_models_nor_the_other_signal(monkeypat
 
 def test_both_schemes_name_every_family():
     assert list(names.FAMILIES) == list(names.VMANOMALY_FAMILIES)
+
+
+def test_detectability_is_published_where_it_is_wanted():
+    for wanted in (False, True):
+        stand = Stand(detectability=wanted)
+        stand.cycle(0)
+        for model in ("robust_band", "shesd"):
+            found = stand.published("anomaly_min_detectable_ratio", model)
+            assert set(found) == ({"0", "1", "2", "3"} if wanted else set())
+            expected, lower = stand.published("anomaly_expected", model), stand.published("anomaly_lower", model)
+            upper = stand.published("anomaly_upper", model)
+            for i, ratio in found.items():
+                nearer = min(upper[i] - expected[i], expected[i] - lower[i]) / expected[i]
+                assert ratio == pytest.approx(nearer, rel=1e-6)
+
+
+def test_detectability_goes_by_scores_alone_too():
+    stand = Stand(detectability=True, publish="score")
+    stand.cycle(0)
+    assert len(stand.published("anomaly_min_detectable_ratio")) == 4
+    assert not stand.published("anomaly_lower")

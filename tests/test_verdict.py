@@ -21,6 +21,8 @@ from exporter.verdict import (
     Bands,
     Facts,
     apply_policy,
+    detectable,
+    min_detectable_ratio,
     states,
 )
 
@@ -129,3 +131,34 @@ def state(**changes) -> int:
 )
 def test_state_table(facts, expected):
     assert state(**facts) == expected
+
+
+@pytest.mark.parametrize(
+    ("band", "up", "down", "least"),
+    [
+        ((8.0, 10.0, 13.0), 0.3, 0.2, 0.2),
+        ((-13.0, -10.0, -8.0), 0.2, 0.3, 0.2),
+        ((NAN, 10.0, 13.0), 0.3, NAN, 0.3),
+        ((8.0, 10.0, NAN), NAN, 0.2, 0.2),
+        ((NAN, NAN, NAN), NAN, NAN, NAN),
+        ((0.0, 10.0, 13.0), 0.3, NAN, 0.3),  # not even a drop to 0 would be seen
+        ((-5.0, 10.0, 13.0), 0.3, 1.5, 0.3),
+        ((0.0, 10.0, NAN), NAN, NAN, NAN),
+        ((-1.0, 0.0, 1.0), NAN, NAN, NAN),
+        ((-1.0, 1e-10, 1.0), NAN, NAN, NAN),
+        ((-1.0, 1e-5, 1.0), NAN, NAN, NAN),  # a change by a factor of 100,000 says nothing
+        ((-1.0, 1e-5, 2e-5), 1.0, NAN, 1.0),
+        ((-1e308, 1e308, 1.7e308), 0.7, NAN, 0.7),  # a distance beyond float64
+    ],
+)
+def test_what_could_be_detected(band, up, down, least):
+    lower, expected, upper = band
+    bands = Bands(*(np.array([x]) for x in (0.5, expected, lower, upper)))
+    assert [float(side[0]) for side in detectable(bands)] == pytest.approx([up, down], nan_ok=True)
+    assert float(min_detectable_ratio(bands)[0]) == pytest.approx(least, nan_ok=True)
+
+
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=4, max_size=4))
+def test_a_detectable_ratio_is_a_number_or_missing(parts):
+    ratio = float(min_detectable_ratio(Bands(*(np.array([x]) for x in parts)))[0])
+    assert math.isnan(ratio) or ratio <= 1000

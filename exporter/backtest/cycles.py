@@ -12,9 +12,8 @@ import numpy.typing as npt
 from exporter.config.schema import Query
 from exporter.intake import Reads
 from exporter.judging import FIT_EVERY_S
-from exporter.past import Past, Slice
+from exporter.past import Past, Slice, put, scatter
 from exporter.replay import Histories, Replayed
-from exporter.samples import SampleBatch
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -56,7 +55,7 @@ class EveryCycle(Past):
             rows = self._placed_rows(answer.batch)
             more = self._table.rows - len(cells)
             cells = np.concatenate([cells, np.full((more, cells.shape[1]), np.nan)]) if more else cells
-            _scatter(answer.batch, rows, first_cycle, interval_s * 1000, cells)
+            scatter(answer.batch, rows, first_cycle, interval_s * 1000, cells)
             self._go_on()
         return cells
 
@@ -87,23 +86,5 @@ class EveryCycle(Past):
             return
         histories = self._histories(first, cells, part)
         replay = self._replay()
-        _put(found, part, replay.run_all(histories, since=self._window.size * self._every))
+        put(found, part, replay.run_all(histories, since=self._window.size * self._every))
         self._replays.put(replay)
-
-
-def _scatter(batch: SampleBatch, rows: I64, first_cycle: int, interval_ms: int, cells: F64) -> None:
-    """Write samples into cells (series, cycles); negative rows and foreign times are left out."""
-    row = np.repeat(rows, np.diff(batch.first))
-    cycle = -(-batch.time_ms // interval_ms) - first_cycle
-    inside = (row >= 0) & (cycle >= 0) & (cycle < cells.shape[1])
-    cells[row[inside], cycle[inside]] = batch.value[inside]
-
-
-def _put(found: Replayed, part: slice, of_part: Replayed) -> None:
-    """Write the verdicts of some series."""
-    for name, bands in of_part.bands.items():
-        out = found.bands[name]
-        out.score[part], out.expected[part] = bands.score, bands.expected
-        out.lower[part], out.upper[part] = bands.lower, bands.upper
-    for name, score in of_part.signals.items():
-        found.signals[name][part] = score

@@ -4,13 +4,16 @@ from exporter.config.files import unreadable_files
 from exporter.config.loading import load, parse
 from exporter.config.masking import content_hash, mask
 from exporter.config.schema import (
+    CONSENSUS,
     SENSITIVITIES,
+    Alert,
     Authorization,
     BasicAuth,
     Config,
     Header,
     HttpConfig,
     Limits,
+    Links,
     OAuth2,
     ProxyConfig,
     Query,
@@ -23,14 +26,17 @@ from exporter.config.schema import (
 from exporter.config.secret import MASK, Secret, mask_url
 
 __all__ = [
+    "CONSENSUS",
     "MASK",
     "SENSITIVITIES",
+    "Alert",
     "Authorization",
     "BasicAuth",
     "Config",
     "Header",
     "HttpConfig",
     "Limits",
+    "Links",
     "OAuth2",
     "ProxyConfig",
     "Query",

@@ -70,6 +70,12 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
             "{max_series: 100000}"),
         Key("publish", "text", "all", "`all`, `score` (no bands and values) or `anomalous` (bands and values only where"
             " the score is above 1 or was lately); a query can have its own.", "anomalous"),
+        Key("detectability", "boolean", "false", "Publish `anomaly_min_detectable_ratio`: the smallest change of each"
+            " series that would score above 1; a query can have its own.", "true"),
+        Key("alert", "block", "{}", "How the rules alert that `anomaly-exporter rules` writes; a query can have its"
+            " own.", "{severity: info}"),
+        Key("links", "block", "{}", "Where people reach what the alerts link to.",
+            "{grafana: 'https://grafana.example.org'}"),
     ),
     "global": (
         Key("interval", "duration", "1m", "How often the newest sample of every series is judged. At least 1s, at most"
@@ -168,6 +174,37 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
         Key("window", "duration", "", "In place of `global.window`.", "7d"),
         Key("limits", "block", "{}", "In place of those of the file, key by key.", "{max_series: 5000}"),
         Key("publish", "text", "", "In place of that of the file.", "score"),
+        Key("detectability", "boolean", "", "In place of that of the file.", "true"),
+        Key("alert", "block", "{}", "In place of that of the file, key by key.", "{severity: critical}"),
+    ),
+    "alert": (
+        Key("enabled", "boolean", "true", "`false`: no alert about the series of the query. Those about the exporter"
+            " stay.", "false"),
+        Key("model", "text", "", "The model whose score alerts, or `consensus`: what all models of the query call"
+            " anomalous. Without it `robust_band` where the query has it, else its first model.", "consensus"),
+        Key("lookback", "duration", "15m", "An anomaly counts for so long after its last anomalous sample. 1m to 1d.",
+            "30m"),
+        Key("for", "duration", "0s", "Wait so long before the alert. Shorter than `lookback`.", "5m"),
+        Key("keep_firing_for", "duration", "0s", "Keep the alert for so long after `lookback` has passed; Prometheus"
+            " 2.42 or newer. At most 7d.", "30m"),
+        Key("severity", "text", "warning", "Severity of AnomalyDetected: up to 64 letters, digits and `_ . -`.",
+            "critical"),
+        Key("direction", "text", "", "`both`, `above` or `below`: which anomalies alert. Without it the query's own"
+            " `direction`, which it can only narrow.", "above"),
+        Key("min_share", "number", "0.1", "AnomalyShareHigh alerts from this share of the series on: above 0, up to"
+            " 1.", "0.2"),
+        Key("min_series", "integer", "5", "And from this number of anomalous series on: 1 to 1000000000.", "20"),
+        Key("share_severity", "text", "critical", "Severity of AnomalyShareHigh, as above.", "warning"),
+        Key("group_by", "list of texts", "[]", "Labels of the series by which AnomalyShareHigh groups beside tenant and"
+            " query; shares by them are recorded, too.", "[zone]"),
+    ),
+    "links": (
+        Key("exporter", "URL", "", "This exporter. Without it alerts take the address from the label `instance` of its"
+            " metrics, with `http://` before it.", "https://anomalies.example.org"),
+        Key("grafana", "URL", "", "The Grafana that has the dashboards. Without it alerts have no `dashboard_url`.",
+            "https://grafana.example.org"),
+        Key("runbooks", "URL", "", "Runbooks of your own, a page per alert by its name; `{alert}` in it stands for the"
+            " name. Without it: `/runbooks/` of the exporter.", "https://wiki.example.org/runbooks"),
     ),
     "limits": (
         Key("max_series", "integer", "1000000", "Series that a query may watch for a tenant, those that have gone"

@@ -6,16 +6,18 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from exporter.config.alerting import AlertBlock, read_alert, read_links
 from exporter.config.document import Mark, Problems, read_document
 from exporter.config.http import TENANT_HEADER, read_http
 from exporter.config.limits import OuterLimits, read_limits
-from exporter.config.queries import PUBLISHED, Times, read_global, read_query, read_tenant, unique
-from exporter.config.reading import Block, Setting, Spot
+from exporter.config.queries import PUBLISHED, OuterQuery, Times, read_global, read_query, read_tenant, unique
+from exporter.config.reading import Block, Reader, Setting, Spot
 from exporter.config.remote_write import read_remote_writes
 from exporter.config.schema import (
     MIB,
     Config,
     Limits,
+    Links,
     MetricNames,
     MetricsPage,
     Publish,
@@ -73,24 +75,33 @@ def read_config(block: Block) -> Config:
     limits = block.get("limits", read_limits(OuterLimits(Limits(), timeout_s)), Limits())
     targets = block.get("remote_write", read_remote_writes, NO_TARGETS)
     publish = block.get("publish", choice(*PUBLISHED), ALL)
-    page = block.get("metrics_page", choice(*_PAGES), USUAL_PAGE)
-    if page == "self" and not targets and block.usable("remote_write"):
-        block.blame("metrics_page", "the results would go nowhere", allowed="results, or a remote_write target")
+    detectability = block.get("detectability", boolean, False)
+    alert = block.get("alert", read_alert(AlertBlock()), AlertBlock())
+    outer = OuterQuery(times, OuterLimits(limits, timeout_s), publish, alert, detectability)
     return Config(
         source=source,
-        queries=block.need(
-            "queries", lambda spot: read_queries(spot, times, OuterLimits(limits, timeout_s), publish), ()
-        ),
+        queries=block.need("queries", read_queries(outer), ()),
         interval_s=times.interval_s,
         window_s=times.window_s,
         step_s=times.step_s,
         tenants=tenants,
         metric_names=block.get("metric_names", choice(*_NAMES), "default"),
-        metrics_page=page,
+        metrics_page=_read_page(block, targets),
         remote_write=targets,
         limits=limits,
         publish=publish,
+        detectability=detectability,
+        alert=alert.alert,
+        links=block.get("links", read_links, Links()),
     )
+
+
+def _read_page(block: Block, targets: tuple[RemoteWrite, ...]) -> MetricsPage:
+    """What /metrics shows; the results must go somewhere."""
+    page = block.get("metrics_page", choice(*_PAGES), USUAL_PAGE)
+    if page == "self" and not targets and block.usable("remote_write"):
+        block.blame("metrics_page", "the results would go nowhere", allowed="results, or a remote_write target")
+    return page
 
 
 def read_source(spot: Spot) -> Source:
@@ -114,11 +125,15 @@ def read_tenants(spot: Spot) -> tuple[Tenant, ...]:
     return unique(spot, read_tenant, "id")
 
 
-def read_queries(spot: Spot, times: Times, limits: OuterLimits, publish: Publish) -> tuple[Query, ...]:
+def read_queries(outer: OuterQuery) -> Reader[tuple[Query, ...]]:
     """The queries, each name once, at least one."""
-    if not spot.listing().items:
-        raise spot.fault("no queries", value="", allowed="at least one query")
-    return unique(spot, read_query(times, limits, publish), "name")
+
+    def read(spot: Spot) -> tuple[Query, ...]:
+        if not spot.listing().items:
+            raise spot.fault("no queries", value="", allowed="at least one query")
+        return unique(spot, read_query(outer), "name")
+
+    return read
 
 
 def _reads_well(spot: Spot, path: str) -> bool:

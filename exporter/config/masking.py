@@ -10,6 +10,7 @@ import yaml
 
 from exporter.config.durations import format_duration
 from exporter.config.schema import (
+    Alert,
     Config,
     Header,
     HttpConfig,
@@ -52,6 +53,9 @@ def _config(config: Config) -> Yaml:
         "remote_write": [_remote_write(target) for target in config.remote_write],
         "limits": _limits(config.limits),
         "publish": config.publish,
+        "detectability": config.detectability,
+        "alert": _alert(config.alert),
+        "links": _set(exporter=config.links.exporter, grafana=config.links.grafana, runbooks=config.links.runbooks),
     }
 
 
@@ -174,6 +178,24 @@ def _query(query: Query) -> Yaml:
         "window": _seconds(query.window_s),
         "limits": _limits(query.limits),
         "publish": query.publish,
+        "detectability": query.detectability,
+        "alert": _alert(query.alert),
+    }
+
+
+def _alert(alert: Alert) -> Yaml:
+    return {
+        "enabled": alert.enabled,
+        "model": alert.model,
+        "lookback": _seconds(alert.lookback_s),
+        "for": _seconds(alert.for_s),
+        "keep_firing_for": _seconds(alert.keep_firing_for_s),
+        "severity": alert.severity,
+        "direction": alert.direction,
+        "min_share": alert.min_share,
+        "min_series": alert.min_series,
+        "share_severity": alert.share_severity,
+        "group_by": list(alert.group_by),
     }
 
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
+from exporter.config.alerting import AlertBlock, fitted, read_alert
 from exporter.config.document import Mapping
 from exporter.config.durations import format_duration
 from exporter.config.expression import expression_fault
@@ -16,6 +17,7 @@ from exporter.config.schema import DAY_S, DEFAULT_MODELS, SENSITIVITIES, Directi
 from exporter.config.values import (
     alternatives,
     any_number,
+    boolean,
     choice,
     duration_s,
     list_of,
@@ -138,12 +140,23 @@ def _refuse_repeated(place: Spot, name: str, key: str, first_lines: dict[str, in
     first_lines.setdefault(name, place.node.mark.line)
 
 
-def read_query(outer: Times, limits: OuterLimits, publish: Publish) -> Reader[Query]:
-    """One query; ``outer`` holds the global times, ``limits`` those of the file, ``publish`` what it says."""
+@dataclass(frozen=True, slots=True)
+class OuterQuery:
+    """What a query has where it says nothing itself: what the file says for all queries."""
+
+    times: Times
+    limits: OuterLimits
+    publish: Publish
+    alert: AlertBlock
+    detectability: bool
+
+
+def read_query(outer: OuterQuery) -> Reader[Query]:
+    """One query of a file that says ``outer``."""
 
     def read(spot: Spot) -> Query:
         block = spot.block("queries")
-        times = read_times(block, outer)
+        times = read_times(block, outer.times)
         query = Query(
             name=block.need("name", query_name, ""),
             expr=block.need("expr", expression, ""),
@@ -159,12 +172,14 @@ def read_query(outer: Times, limits: OuterLimits, publish: Publish) -> Reader[Qu
             interval_s=times.interval_s,
             step_s=times.step_s,
             window_s=times.window_s,
-            limits=block.get("limits", read_limits(limits), limits.limits),
-            publish=block.get("publish", choice(*PUBLISHED), publish),
+            limits=block.get("limits", read_limits(outer.limits), outer.limits.limits),
+            publish=block.get("publish", choice(*PUBLISHED), outer.publish),
+            detectability=block.get("detectability", boolean, outer.detectability),
         )
         if block.usable("window"):
             _check_history(block, query)
-        return query
+        own = block.get("alert", read_alert(outer.alert), AlertBlock(outer.alert.alert))
+        return replace(query, alert=fitted(block, query, own, outer.alert))
 
     return read
 
@@ -247,6 +262,8 @@ def read_models(spot: Spot) -> tuple[ModelSettings, ...]:
             below.tell(below.fault(f"the model {model.name} is listed twice", value="", allowed="each model once"))
         elif model is not None:
             models[model.name] = model
+    if len(models) != len(spot.listing().items):
+        raise Fault(spot.node.mark, spot.path, "")  # told above; nothing else should be held against what is left
     return tuple(models.values())
 
 

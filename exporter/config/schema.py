@@ -23,6 +23,7 @@ TlsVersion = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
 
 SENSITIVITIES = {"high": 0.85, "normal": 1.0, "low": 1.25}
 DEFAULT_MODELS: tuple[ModelSettings, ...] = (RobustBandSettings(), ShesdSettings())
+CONSENSUS = "consensus"  # in place of a model's name: alert on what all models of the query see
 
 
 def no_params() -> Mapping[str, str]:
@@ -185,6 +186,37 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """How the rules alert on a query; they are written from this, the exporter itself sends no alert.
+
+    ``model`` is one of the query's, or ``consensus``. ``lookback_s``: an anomaly counts for so long after its last
+    sample; longer than ``for_s``. ``direction`` is the query's own, or narrows it. ``group_by``: labels by which
+    AnomalyShareHigh groups beside tenant and query; it needs ``min_series`` of a group, and ``min_share`` of it.
+    """
+
+    enabled: bool = True
+    model: str = RobustBandSettings.name
+    lookback_s: int = 900
+    for_s: int = 0
+    keep_firing_for_s: int = 0
+    severity: str = "warning"
+    direction: Direction = "both"
+    min_share: float = 0.1
+    min_series: int = 5
+    share_severity: str = "critical"
+    group_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where people reach what the alerts link to: URLs without a trailing slash, empty where not known."""
+
+    exporter: str = ""
+    grafana: str = ""
+    runbooks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """What to watch and how to judge it. ``interval_s, step_s, window_s`` are effective: own or global.
 
@@ -207,6 +239,9 @@ class Query:
     window_s: int = 14 * DAY_S
     limits: Limits = Limits()
     publish: Publish = "all"
+    detectability: bool = False
+    # Not compared: another alert leaves the windows and verdicts of the query as they are (a reload keeps them).
+    alert: Alert = field(default=Alert(), compare=False)
 
     @property
     def most_series(self) -> int | None:
@@ -229,3 +264,6 @@ class Config:
     remote_write: tuple[RemoteWrite, ...] = ()
     limits: Limits = Limits()
     publish: Publish = "all"
+    detectability: bool = False
+    alert: Alert = Alert()  # what a query has that says nothing, but for its model and direction
+    links: Links = Links()

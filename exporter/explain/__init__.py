@@ -1,1 +1,1 @@
-"""Why a verdict is what it is: the window read again, the verdict replayed, told in words and pictures."""
+"""Explains one verdict on one series: the same samples, kernels and policy once more, and what they say in words."""

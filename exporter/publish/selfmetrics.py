@@ -89,6 +89,9 @@ class SelfMetrics:
         info = self._gauge("build_info", "Always 1; the labels say what runs.", "version", "python_version")
         info.labels(__version__, platform.python_version()).set(1)
         self.reload_ok = self._gauge("config_last_reload_successful", "Whether the last load of the config succeeded.")
+        self.config_info = self._gauge(
+            "config_info", "Always 1; the label says which config is in force, as /config does.", "hash"
+        )
         self.reload_time = self._gauge(
             "config_last_reload_success_timestamp_seconds", "When the config in force was loaded."
         )
@@ -145,11 +148,13 @@ class SelfMetrics:
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    def reloaded(self, *, ok: bool) -> None:
+    def reloaded(self, *, ok: bool, config_hash: str = "") -> None:
         """The config was loaded, or could not be and the old one stays in force."""
         self.reload_ok.set(ok)
         if ok:
             self.reload_time.set(time.time())
+            self.config_info.clear()
+            self.config_info.labels(config_hash).set(1)
 
     def observer(self, tenant: str) -> Callable[[str, int], None]:
         """What a source client calls after each request: (outcome, body bytes)."""

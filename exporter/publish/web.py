@@ -22,7 +22,9 @@ from exporter.publish.landing import PAGE_POLICY, Landing, LandingRow, LandingUn
 from exporter.publish.lines import WHOLE, Shard
 from exporter.publish.packing import gzip_stream
 
-__all__ = ["Landing", "LandingRow", "LandingUnit", "Routes", "WebServer", "application", "wants_openmetrics"]
+__all__ = [
+    "Answered", "Landing", "LandingRow", "LandingUnit", "Routes", "WebServer", "application", "wants_openmetrics",
+]  # fmt: skip
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -58,12 +60,23 @@ StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A page that is made elsewhere."""
+
+    status: int
+    content_type: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Routes:
     """What stands behind the endpoints. All are called from the server's threads and must not wait for a cycle.
 
     ``metrics(openmetrics, shard)`` is the page in pieces; ``ready()`` whether verdicts are served, and what to say;
     ``reload()`` loads the config anew or raises ConfigError, None where the lifecycle API is off; ``config_text()`` the
-    config in force without secrets; ``landing()`` what the page for people shows.
+    config in force without secrets; ``landing()`` what the page for people shows; ``explain(query string)`` the
+    explanation of a verdict, None where these are off.
     """
 
     metrics: Callable[[bool, Shard], Sequence[Piece]]
@@ -71,6 +84,7 @@ class Routes:
     reload: Callable[[], None] | None
     config_text: Callable[[], str]
     landing: Callable[[], Landing]
+    explain: Callable[[str], Answered] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +153,19 @@ def _landing(routes: Routes, _environ: Environ) -> _Response:
     return _Response(HTTPStatus.OK, HTML_TYPE, [Plain(html)], (("Content-Security-Policy", PAGE_POLICY),))
 
 
+def _explain(routes: Routes, environ: Environ) -> _Response:
+    if routes.explain is None:
+        return _text(HTTPStatus.NOT_FOUND, "Explanations are off.")
+    answered = routes.explain(environ.get("QUERY_STRING", ""))
+    return _Response(HTTPStatus(answered.status), answered.content_type, [Plain(answered.body)], answered.headers)
+
+
 Endpoint = Callable[[Routes, Environ], _Response]
 _ENDPOINTS: Mapping[str, tuple[tuple[str, ...], Endpoint]] = {
     "/": (_READ, _landing),
     "/metrics": (_READ, _metrics),
     "/config": (_READ, _config),
+    "/explain": (_READ, _explain),
     "/-/healthy": (_READ, _healthy),
     "/-/ready": (_READ, _ready),
     "/-/reload": (_CHANGE, _reload),

@@ -1,1 +1,1 @@
-"""The recording and alert rules, as data; written as files for Prometheus, a mixin or the operator."""
+"""Recording and alert rules, written from a config or as they are by default."""

@@ -15,7 +15,7 @@ import requests
 import urllib3
 from prometheus_api_client.exceptions import PrometheusApiClientException
 
-from exporter.errors import SourceError, SourceGarbled, SourceRefused, SourceTooMuch, SourceUnavailable
+from exporter.errors import SourceError, SourceGarbled, SourceRefused, SourceTooMuch, SourceUnavailable, causes
 from exporter.retry_after import retry_after_s
 from exporter.source.answer import plain_text
 
@@ -116,25 +116,12 @@ def translated(origin: str) -> Iterator[None]:
 
 def transport_error(origin: str, error: Exception) -> SourceError:
     """The error for a request that got no complete answer."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     for kinds, describe in _TRANSPORT:
         for link in chain:
             if isinstance(link, kinds):
                 return describe(origin, link)
     return unavailable(origin, f"the connection broke: {_short(chain[-1])}", "connection")
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and those it wraps, the libraries' outermost first."""
-    queue, seen = [error], set[int]()
-    while queue:
-        link = queue.pop(0)
-        if id(link) in seen:
-            continue
-        seen.add(id(link))
-        yield link
-        inner = [getattr(link, "reason", None), link.__cause__, link.__context__, *link.args]
-        queue += [each for each in inner if isinstance(each, BaseException)]
 
 
 def _short(error: BaseException) -> str:

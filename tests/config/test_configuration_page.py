@@ -82,6 +82,8 @@ PLACES = {
     "tenants": ("tenants:\n  - {key}: {value}\n", {"id": "a"}),
     "queries": ("queries:\n  - {key}: {value}\n", {"name": "a", "expr": "up"}),
     "limits": ("limits:\n  {key}: {value}\n", {}),
+    "alert": ("alert:\n  {key}: {value}\n", {}),
+    "links": ("links:\n  {key}: {value}\n", {}),
     "robust_band": (
         "queries:\n  - name: a\n    expr: up\n    models:\n      - {key}: {value}\n",
         {"name": "robust_band"},

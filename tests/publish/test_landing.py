@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.publish.landing import PAGE_POLICY, Landing, LandingRow, LandingUnit, duration, page_html
+from exporter.publish.landing import MOST_UNITS, PAGE_POLICY, Landing, LandingRow, LandingUnit, duration, page_html
 
-VOID = {"meta", "link", "br", "line", "rect", "circle"}
+VOID = {"meta", "link", "br", "line", "rect", "circle", "input"}
 OURS = VOID | {"html", "head", "title", "style", "body", "header", "main", "footer", "nav", "section", "svg", "div"} | {
-    *("h1", "h2", "p", "a", "span", "code", "table", "thead", "tbody", "tr", "th", "td")
+    *("h1", "h2", "p", "a", "span", "code", "table", "thead", "tbody", "tr", "th", "td"),
+    *("form", "label", "select", "option", "button"),
 }  # fmt: skip
 
 
@@ -56,9 +57,12 @@ def row(labels: dict[str, str] | None = None, *, value: float = 5, upper: float 
 
 
 def read(
-    units: Sequence[LandingUnit] = (), worst: Sequence[LandingRow] = (), absent: Sequence[LandingRow] = ()
+    units: Sequence[LandingUnit] = (),
+    worst: Sequence[LandingRow] = (),
+    absent: Sequence[LandingRow] = (),
+    **more: object,
 ) -> Reader:
-    return Reader(page_html(Landing("1.2.3", units, worst, absent)))
+    return Reader(page_html(Landing("1.2.3", units, worst, absent, **more)))
 
 
 def test_an_empty_exporter_says_so() -> None:
@@ -122,17 +126,21 @@ def test_tenants_are_named_where_there_are_any() -> None:
 def test_text_from_outside_never_becomes_markup(hostile: str, other: str) -> None:
     hostile = f'"><script>alert(1)</script><!--{hostile}'
     units = [LandingUnit(hostile, hostile, other, {hostile: 1}, 1.0, other)]
-    reader = read(units, [row({other: hostile}, tenant=hostile)], [row({other: other}, tenant=other)])
+    links = [(f"http://g/?{hostile}", hostile)]
+    reader = read(units, [row({other: hostile}, tenant=hostile)], [row({other: other}, tenant=other)], explains=True,
+                  links=links, config_hash=hostile)  # fmt: skip
     assert set(reader.tags) <= OURS
-    assert all(name in ("href", "class", "data-name", "scope") for name, _ in reader.attributes[8:] if "-" not in name
+    assert all(name in ALLOWED for name, _ in reader.attributes[8:] if "-" not in name
                and name not in SVG_ATTRIBUTES)  # fmt: skip
 
 
+ALLOWED = {"href", "class", "data-name", "scope", "action", "method", "name", "placeholder", "autocomplete",
+           "spellcheck", "type"}  # fmt: skip
 SVG_ATTRIBUTES = {"width", "height", "role", "x", "y", "x1", "x2", "y1", "y2", "rx", "cx", "cy", "r"}
 
 
 def test_nothing_is_fetched_from_elsewhere() -> None:
-    html = page_html(Landing("1", [unit(ok=1)], [row()], [row()]))
+    html = page_html(Landing("1", [unit(ok=1)], [row()], [row()], explains=True))
     assert not re.search(r"(src|href)=\"(?!/|data:)", html)
     assert "url(" not in html
     assert "style=" not in html  # the policy would not let it work
@@ -155,3 +163,37 @@ def test_nothing_is_fetched_from_elsewhere() -> None:
 )
 def test_durations_are_short(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_rows_link_to_their_explanation_where_there_is_one() -> None:
+    reader = read([unit()], [LandingRow("t", "q", {"a": 'b"'}, 2.0, 1, 1, 1, 1, 1, "shesd")], explains=True)
+    links = [value for name, value in reader.attributes if name == "href" and str(value).startswith("/explain")]
+    assert links == ["/explain?query=q&tenant=t&model=shesd&series=%7Ba%3D%22b%5C%22%22%7D"]
+    assert ("action", "/explain") in reader.attributes
+    assert "explain" not in read([unit()], [row()]).text
+
+
+def test_progress_anomalies_links_and_config_are_shown() -> None:
+    units = [LandingUnit("", "a", "up", {"ok": 3}, 5.0, anomalous=2), LandingUnit("", "b", "up", {}, None, loaded=0.25)]
+    reader = read(units, links=[("http://grafana/d/x", "Dashboards")], config_hash="abc123")
+    assert "2 anomalous now" in reader.text
+    assert "1 query reads its window: 62 % of all" in reader.text
+    assert "reading its window: 25 %" in reader.text
+    assert ("href", "http://grafana/d/x") in reader.attributes
+    assert "Config abc123." in reader.text
+
+
+def test_of_a_thousand_queries_those_in_need_come_first() -> None:
+    units = [LandingUnit("", f"q{i:04}", "up", {"ok": 1}, 1.0) for i in range(1000)]
+    units[777] = LandingUnit("", "broken", "up", {}, None, "HTTP 500")
+    units[888] = LandingUnit("", "worst", "up", {"ok": 1}, 1.0, anomalous=1)
+    reader = read(units)
+    assert "And 800 more" in reader.text
+    order = [reader.text.index(name) for name in ("broken", "worst", "q0000")]
+    assert order == sorted(order)
+    assert reader.tags.count("tr") == MOST_UNITS + 1
+
+
+def test_long_labels_are_cut_on_this_page() -> None:
+    reader = read([unit()], [row({"a": "x" * 10_000})])
+    assert 1900 < reader.text.count("x") < 2100

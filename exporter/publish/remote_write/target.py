@@ -8,14 +8,13 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import requests
 import urllib3
 
 from exporter.config.schema import RemoteWrite
-from exporter.errors import SourceError
+from exporter.errors import SourceError, causes
 from exporter.retry_after import retry_after_s
 
 VERSION_1, VERSION_2 = 1, 2
@@ -156,21 +155,8 @@ _WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 
 def transport_words(error: Exception) -> str:
     """What became of a request that got no answer."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     for kinds, words in _WORDS:
         if any(isinstance(link, kinds) for link in chain):
             return words
     return f"the connection broke ({type(chain[-1]).__name__})"
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and those it wraps."""
-    queue, seen = [error], set[int]()
-    while queue:
-        link = queue.pop(0)
-        if id(link) in seen:
-            continue
-        seen.add(id(link))
-        yield link
-        inner = [getattr(link, "reason", None), link.__cause__, link.__context__, *link.args]
-        queue += [each for each in inner if isinstance(each, BaseException)]

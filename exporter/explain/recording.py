@@ -1,0 +1,154 @@
+"""One series as the source has it: its window and its newest samples, once read, for as many replays as are wanted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.config import Query
+from exporter.explain.question import ExplainError
+from exporter.intake import LOOKBACK_S
+from exporter.judging import horizon
+from exporter.samples import SampleBatch
+from exporter.source.labels import parse_labels
+from exporter.source.reader import Reader
+from exporter.source.scan import Answer
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+MOST_POINTS = 50_000_000  # points that a server may have to compute for one explanation
+_MOST_CHART_COLUMNS = 20_000
+_LOOK_BACK_S, _LOOK_BACK_CYCLES = 3600, 2  # how far back the newest samples are read, at least
+
+
+@dataclass(slots=True)
+class Recorded:
+    """The samples of one series: on the grid (its last sample of each step, ascending), and the newest ones with their
+    own times (of an expression: its values at the times of cycles). It can be read like a source."""
+
+    labels: Mapping[str, str]
+    plain: bool
+    grid_ms: I64
+    grid: F64
+    newest_ms: I64
+    newest_values: F64
+    whole: bool = True  # False: there is one window only, so that the band of earlier times is not what it was
+    remarks: tuple[str, ...] = field(default=())
+
+    def range(self, start_s: int, end_s: int, series_hint: int | None) -> Iterator[Answer]:
+        """The columns from start to end, in one answer."""
+        inside = (self.grid_ms >= start_s * 1000) & (self.grid_ms <= end_s * 1000)
+        yield self._answer(self.grid_ms[inside], self.grid[inside])
+
+    def newest(self, time_s: int, lookback_s: int) -> Answer:
+        """The newest samples as of a time. Of a plain selector all that there are, as one who has been running for
+        long has seen them: how far apart they usually are says when a series is missing."""
+        low_ms = 0 if self.plain else time_s * 1000 - 1
+        inside = (self.newest_ms > low_ms) & (self.newest_ms <= time_s * 1000)
+        return self._answer(self.newest_ms[inside], self.newest_values[inside])
+
+    def repeats(self, time_s: int, since_s: int) -> bool:
+        """Never: only a second cycle could ask."""
+        return False
+
+    def before(self, time_ms: int) -> Recorded:
+        """The same as if the newest samples ended with the one of this time."""
+        kept = self.newest_ms <= time_ms
+        return replace(self, newest_ms=self.newest_ms[kept], newest_values=self.newest_values[kept])
+
+    def columns(self, first: int, last: int, step_s: int) -> F64:
+        """The values of the columns from first to last (k,), gaps NaN."""
+        out = np.full(max(0, last - first + 1), np.nan)
+        place = -(-self.grid_ms // (step_s * 1000)) - first
+        inside = (place >= 0) & (place < len(out))
+        out[place[inside]] = self.grid[inside]
+        return out
+
+    def _answer(self, times_ms: I64, values: F64) -> Answer:
+        body = np.frombuffer(json.dumps(dict(self.labels)).encode(), np.uint8)
+        count = 1 if len(times_ms) else 0
+        batch = SampleBatch(
+            body=body,
+            label_start=np.zeros(count, np.int64),
+            label_end=np.full(count, len(body), np.int64),
+            label_hash=np.ones(count, np.uint64),
+            first=np.array([0, len(times_ms)][: count + 1], np.int64),
+            time_ms=np.ascontiguousarray(times_ms),
+            value=np.ascontiguousarray(values),
+        )
+        return Answer(batch, fast=True)
+
+
+def record(reader: Reader, query: Query, labels: Mapping[str, str], cycles: list[int], count: int) -> Recorded:
+    """Read a series as of some cycles (unix seconds, ascending): two windows before the last one, so that the bands of
+    the window can be replayed, too; one where the server would have to compute too much for two.
+
+    `count`: the series that the server computes for it. Raises SourceError, and ExplainError when that is too much.
+    """
+    step_s, last_s = query.step_s, cycles[-1]
+    window = query.window_s // step_s
+    last = -(-last_s // step_s)
+    span = 2 * window + 2 * horizon(step_s)
+    whole = count * span <= MOST_POINTS and window <= _MOST_CHART_COLUMNS
+    if not whole:
+        span = window + 2 * horizon(step_s)
+        _check_cost(count, span)
+    oldest = -(-cycles[0] // step_s)
+    low = max(0, last - span - (last - oldest)) * step_s
+    remarks: set[str] = set()
+    grid = _read(reader.range(low, (last - 1) * step_s, count), labels, remarks)
+    newest = _read_newest(reader, query, labels, cycles, remarks)
+    return Recorded(labels, reader.plain, *grid, *newest, whole, tuple(sorted(remarks)))
+
+
+def _check_cost(count: int, span: int) -> None:
+    if count * span > MOST_POINTS:
+        raise ExplainError(
+            f"the expression can't be narrowed to one series, and {count:,} series with {span:,} points each are too"
+            f" many to compute for one explanation (at most {MOST_POINTS:,} points); with `by` in its aggregations it"
+            " could be",
+            status=422,
+        )
+
+
+def _read_newest(
+    reader: Reader, query: Query, labels: Mapping[str, str], cycles: list[int], remarks: set[str]
+) -> tuple[I64, F64]:
+    if reader.plain:
+        lookback_s = max(_LOOK_BACK_S, _LOOK_BACK_CYCLES * query.interval_s) + cycles[-1] - cycles[0]
+        return _read(iter([reader.newest(cycles[-1], lookback_s)]), labels, remarks)
+    return _read((reader.newest(cycle, LOOKBACK_S) for cycle in cycles), labels, remarks)
+
+
+def _read(answers: Iterator[Answer], labels: Mapping[str, str], remarks: set[str]) -> tuple[I64, F64]:
+    """The samples of one series in some answers, ascending in time; other series are left out."""
+    times: list[I64] = [np.empty(0, np.int64)]
+    values: list[F64] = [np.empty(0)]
+    for answer in answers:
+        remarks.update(answer.warnings, answer.infos)
+        index = _index_of(answer.batch, labels)
+        if index is not None:
+            part = slice(int(answer.batch.first[index]), int(answer.batch.first[index + 1]))
+            times.append(answer.batch.time_ms[part])
+            values.append(answer.batch.value[part])
+    time_ms, value = np.concatenate(times), np.concatenate(values)
+    order = np.argsort(time_ms, kind="stable")
+    return time_ms[order], value[order]
+
+
+def _index_of(batch: SampleBatch, labels: Mapping[str, str]) -> int | None:
+    """Which series of a batch has these labels, whatever its name; the first where several have."""
+    for index in range(batch.series):
+        if without_name(parse_labels(batch.label_bytes(index))) == without_name(labels):
+            return index
+    return None
+
+
+def without_name(labels: Mapping[str, str]) -> dict[str, str]:
+    """A series' identity here: its labels but the name."""
+    return {name: value for name, value in labels.items() if name != "__name__"}

@@ -1,0 +1,150 @@
+"""The inhibit rules in a real Alertmanager: a storm mutes the single alerts of its own group and no others."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+from support.rule_texts import ROOT
+from support.shop import free_port, wait_until
+
+from exporter.config import parse
+from exporter.rules.writing import INHIBIT_FILE, files
+
+MADE = Path(__file__).parent / "made" / "config.yml"
+Labels = dict[str, str]
+
+
+def storm(query: str, **labels: str) -> Labels:
+    return {"alertname": "AnomalyShareHigh", "query": query, "severity": "critical", **labels}
+
+
+def single(query: str, **labels: str) -> Labels:
+    return {"alertname": "AnomalyDetected", "query": query, "model": "robust_band", "severity": "warning", **labels}
+
+
+def stale(query: str, **labels: str) -> Labels:
+    return {"alertname": "AnomalyVerdictsStale", "query": query, **labels}
+
+
+def failing(**labels: str) -> Labels:
+    return {"alertname": "AnomalySourceFailing", "job": "anomaly-exporter", "instance": "a:9899", **labels}
+
+
+@contextmanager
+def running_alertmanager(folder: Path, inhibiting: str) -> Iterator[str]:
+    """Start it with these inhibit rules; ended by its id."""
+    binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+    if not binary:
+        pytest.fail("alertmanager is needed: apt-get install prometheus-alertmanager")
+    config = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]} | yaml.safe_load(inhibiting)
+    (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [binary, f"--config.file={folder}/alertmanager.yml", f"--storage.path={folder}/data"]
+    command += [f"--web.listen-address={url.removeprefix('http://')}", "--cluster.listen-address="]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            wait_until(lambda: _ready(process, url, folder / "log"), "alertmanager is ready")
+            yield url
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _ready(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
+    assert process.poll() is None, log.read_text()
+    try:
+        return requests.get(f"{url}/-/ready", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def muted(url: str, *alerts: Labels) -> list[Labels]:
+    """Those of these alerts that are inhibited once all have been sent."""
+    sent = requests.post(f"{url}/api/v2/alerts", json=[{"labels": alert} for alert in alerts], timeout=10)
+    assert sent.ok, sent.text
+    wait_until(lambda: len(_seen(url, alerts)) == len(alerts), "alertmanager has the alerts")
+    # A storm mutes as soon as its own alert is known; the state is worked out when one asks.
+    states = {_key(labels): bool(by) for labels, by in _seen(url, alerts)}
+    return [alert for alert in alerts if states[_key(alert)]]
+
+
+def _seen(url: str, alerts: tuple[Labels, ...]) -> list[tuple[Labels, list[str]]]:
+    found = requests.get(f"{url}/api/v2/alerts", timeout=10).json()
+    keys = {_key(alert) for alert in alerts}
+    return [(one["labels"], one["status"]["inhibitedBy"]) for one in found if _key(one["labels"]) in keys]
+
+
+def _key(labels: Labels) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(labels.items()))
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_alertmanager(tmp_path_factory.mktemp("shipped"), files(None, "prometheus")[INHIBIT_FILE]) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    written = files(parse(MADE.read_text(), "c.yml", {}), "prometheus")[INHIBIT_FILE]
+    with running_alertmanager(tmp_path_factory.mktemp("made"), written) as url:
+        yield url
+
+
+def test_a_storm_mutes_the_single_alerts_of_its_tenant_and_query(shipped: str) -> None:
+    inside = [single("q", tenant="a", i=str(i)) for i in range(3)]
+    outside = [
+        single("q", tenant="b", i="0"), single("other", tenant="a", i="0"), single("q", i="0"),
+        {"alertname": "AnomalySeriesAbsent", "query": "q", "tenant": "a", "i": "0"},
+    ]  # fmt: skip
+    assert muted(shipped, storm("q", tenant="a"), *inside, *outside) == inside
+
+
+def test_without_tenants_a_storm_mutes_as_well(shipped: str) -> None:
+    inside = single("plain", i="0")
+    assert muted(shipped, storm("plain"), inside, single("plain", i="0", tenant="t")) == [inside]
+
+
+def test_without_a_storm_nothing_is_muted(shipped: str) -> None:
+    assert muted(shipped, single("calm", i="0"), single("calm", i="1")) == []
+
+
+def test_a_failing_source_mutes_stale_verdicts_of_what_fails(shipped: str) -> None:
+    alerts = [failing(tenant="down"), failing(tenant="up", query="broken", reason="timeout")]
+    inside = [stale("any", tenant="down"), stale("broken", tenant="up")]
+    assert muted(shipped, *alerts, *inside, stale("fine", tenant="up"), stale("any", tenant="other")) == inside
+
+
+def test_a_storm_in_a_zone_mutes_that_zone_only(made: str) -> None:
+    inside = [single("zoned", zone="eu", i="0", tenant="t"), single("zoned", zone="eu", i="1", tenant="t")]
+    outside = [single("zoned", zone="us", i="0", tenant="t"), single("zoned", i="0", tenant="t")]
+    assert muted(made, storm("zoned", zone="eu", tenant="t"), *inside, *outside) == inside
+
+
+def test_a_storm_over_all_zones_mutes_series_that_have_a_zone(made: str) -> None:
+    inside = [single("usual", zone="eu", i="0"), single("usual", i="0"), single("both_models", zone="eu")]
+    assert muted(made, storm("usual"), storm("both_models"), *inside) == inside
+
+
+def test_the_example_config_has_the_shipped_rules() -> None:
+    example = yaml.safe_load((ROOT / "deploy" / "alertmanager.yml").read_text())
+    shipped = yaml.safe_load(files(None, "prometheus")[INHIBIT_FILE])
+    assert example["inhibit_rules"] == shipped["inhibit_rules"]
+
+
+@pytest.mark.parametrize(
+    ("alert", "group_by"),
+    [("AnomalyShareHigh", ["alertname", "tenant"]), ("AnomalyDetected", ["alertname", "tenant", "query"])],
+)
+def test_the_example_config_groups_storms_of_a_tenant(alert: str, group_by: list[str]) -> None:
+    route = yaml.safe_load((ROOT / "deploy" / "alertmanager.yml").read_text())["route"]
+    chosen = [each for each in route["routes"] if f'alertname="{alert}"' in each["matchers"]] or [route]
+    assert chosen[0]["group_by"] == group_by

@@ -1,0 +1,85 @@
+"""The overview looks at few rows however many units there are, and what is live comes from the units."""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass, field
+
+import requests
+from support.watched import NOW, Watched, rhythm
+
+from exporter.config import Config, Source
+from exporter.config.schema import Links
+from exporter.pages import Pages, worst_of
+from exporter.unit import Example
+
+
+@dataclass
+class Ranked:
+    """Stands for a unit with these scores; notes how many rows it was asked for."""
+
+    scores: list[float]
+    asked: list[int] = field(default_factory=list)
+
+    def worst(self, most: int) -> list[Example]:
+        self.asked.append(most)
+        return [Example({}, score, 0, 0, 0, 0, 0) for score in sorted(self.scores, reverse=True)[:most]]
+
+
+def test_the_worst_of_a_thousand_units_are_found_without_looking_at_all_of_their_rows() -> None:
+    rng = random.Random(3)
+    units = [Ranked([rng.expovariate(1) for _ in range(rng.randrange(40))]) for _ in range(1000)]
+    wanted = sorted((score for unit in units for score in unit.scores), reverse=True)[:20]
+    assert [example.score for _, example in worst_of(units, 20)] == wanted
+    assert sum(sum(unit.asked) for unit in units) == 1000 + 20 * 20
+
+
+def test_rows_without_a_score_come_last() -> None:
+    nan = float("nan")
+    units = [Ranked([]), Ranked([nan]), Ranked([0.5])]
+    assert [str(example.score) for _, example in worst_of(units, 5)] == ["0.5", "nan"]
+
+
+def pages(watched: Watched, links: Links = Links()) -> Pages:  # noqa: B008 -- frozen
+    config = Config(Source("http://127.0.0.1:9", timeout_s=1), (watched.query,), links=links)
+    return Pages(lambda: {"m": watched.unit}, lambda: config, requests.Session, threading.Event())
+
+
+def test_the_overview_shows_progress_then_verdicts() -> None:
+    watched = Watched({"a": rhythm, "b": lambda t, rng: rhythm(t, rng) + 80 * (t > NOW)})
+    here = pages(watched, Links(grafana="http://g", runbooks="http://r"))
+    here.loaded("m", 0.5)
+    (unit,) = here.landing().units
+    assert (unit.loaded, unit.states, unit.verdict_age_s) == (0.5, {}, None)
+    watched.run(3)
+    landing = here.landing()
+    (unit,) = landing.units
+    assert (unit.loaded, unit.anomalous, unit.states["ok"]) == (1.0, 1, 2)
+    assert [row.labels["kind"] for row in landing.worst] == ["b", "a"]
+    assert landing.worst[0].model == "robust_band"
+    assert [text for _, text in landing.links] == ["Dashboards", "Runbooks"]
+    assert landing.explains
+
+
+def test_what_is_live() -> None:
+    watched = Watched({"a": rhythm})
+    here = pages(watched)
+    assert here.cycle_s("", "m") == 0
+    assert here.latest("", "m", {"kind": "a"}) is None
+    watched.run(2)
+    assert here.cycle_s("", "m") == NOW + 60
+    latest = here.latest("", "m", {"kind": "a"})
+    assert latest is not None
+    assert (latest.state, latest.offset, set(latest.numbers)) == ("ok", 0.0, {"robust_band", "shesd"})
+    unknown = here.latest("", "m", {"kind": "z"})
+    assert unknown is not None
+    assert (unknown.state, unknown.shed, unknown.numbers) == ("", False, {})
+    assert here.latest("t", "m", {"kind": "a"}) is None
+
+
+def test_a_source_that_is_down_is_a_page_and_not_a_hung_request() -> None:
+    watched = Watched({"a": rhythm})
+    answered = pages(watched).explain("query=m&series=%7Bkind%3D%22a%22%7D")
+    assert answered.status == 502
+    assert b"127.0.0.1:9" in answered.body
