@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -144,29 +145,50 @@ class Judging:
         rows, done = self.live, Judged()
         if self._column is None or open_column - self._column > horizon(self._query.step_s):
             self._fit_cycle[rows] = -1  # start, or away for longer than a fit serves
-            self._column = open_column
+            self._column = open_column - 1
+            self._catch_up(rows, time_s, absent_after_s, done, show)
         while self._column < open_column:
             done.judged += self._judge(rows, self._column)
             done.crew_cpu_s += self._move_on(rows, self._column)
             self._column += 1
-        is_due = self._due_cycle(rows, time_s) > self._fit_cycle[rows]
+        due_cycle = self._due_cycle(rows, np.int64(time_s))
+        is_due = due_cycle > self._fit_cycle[rows]
         done.judged += self._judge(rows[~is_due], open_column)
-        self._renew(rows[is_due], time_s, absent_after_s, done, show)
+        told = partial(self._tell, time_s, absent_after_s, show)
+        self._renew(rows[is_due], due_cycle[is_due], open_column, done, told)
         self._settle(rows, time_s, absent_after_s)
         return done
 
-    def _renew(self, due: I64, time_s: int, absent_after_s: F64, done: Judged, show: Show) -> None:
-        """Fit the rows that are due, and judge their newest samples."""
-        done.due = len(due)
+    def _catch_up(self, rows: I64, time_s: int, absent_after_s: F64, done: Judged, show: Show) -> None:
+        """At the start: a newest sample that lies in the last final column is judged as of the cycle that met it, or
+        would have. Else a start in the first moments of a column had nothing to say until the next samples come.
+
+        The window reaches back far enough for that column, and for none before it.
+        """
+        column, cycle_ms = self._window.column_of(time_s) - 1, self._query.interval_s * 1000
+        last_ms = self._window.last_ms[rows]
+        unjudged = (last_ms > self.judged_ms[rows]) & (self._window.newest_columns()[rows] == column)
+        part = rows[unjudged]
+        met_s = -(-last_ms[unjudged] // cycle_ms) * self._query.interval_s
+        told = partial(self._tell, time_s, absent_after_s, show)
+        self._renew(part, self._due_cycle(part, met_s), column, done, told)
+
+    def _renew(self, due: I64, due_cycle: I64, open_column: int, done: Judged, told: Callable[[Judged], None]) -> None:
+        """Fit rows as of the cycles (n,) they were due at, and judge their newest samples, if of the open column."""
+        done.due += len(due)
         shown_s = time.monotonic()
         for start in range(0, len(due), _BATCH):
             if time.monotonic() - shown_s > _SHOW_EVERY_S:
-                self._settle(self.live, time_s, absent_after_s)
-                show(done)
+                told(done)
                 shown_s = time.monotonic()
-            part = due[start : start + _BATCH]
-            self._fit(part, time_s, done)
-            done.judged += self._judge(part, self._window.column_of(time_s))
+            part = slice(start, start + _BATCH)
+            self._fit(due[part], due_cycle[part], open_column, done)
+            done.judged += self._judge(due[part], open_column)
+
+    def _tell(self, time_s: int, absent_after_s: F64, show: Show, done: Judged) -> None:
+        """Show what there is in the middle of an update."""
+        self._settle(self.live, time_s, absent_after_s)
+        show(done)
 
     def expendable(self, time_s: int, waiting: int = 0) -> I64:
         """Rows to be given up: gone for longer than the window, or more missing ones than memory should be kept for.
@@ -188,16 +210,14 @@ class Judging:
 
     # -- fitting -------------------------------------------------------------------------------------------------------
 
-    def _due_cycle(self, rows: I64, time_s: int) -> I64:
-        """The number of the newest cycle, up to this time, at which each row was to be fitted."""
+    def _due_cycle(self, rows: I64, time_s: np.int64 | I64) -> I64:
+        """The number of the newest cycle, up to this time (or a time for each row), at which it was to be fitted."""
         cycle = time_s // self._query.interval_s
         return cycle - (cycle + self._hash[rows]) % self._cycles
 
-    def _fit(self, rows: I64, time_s: int, done: Judged) -> None:
-        """Fit rows as of the cycle they were due at, then absorb what came after."""
-        due_cycle = self._due_cycle(rows, time_s)
+    def _fit(self, rows: I64, due_cycle: I64, open_column: int, done: Judged) -> None:
+        """Fit rows as of the cycle they were due at, then absorb what came after, up to the open column."""
         end_column = -(-due_cycle * self._query.interval_s // self._query.step_s) - 1
-        open_column = self._window.column_of(time_s)
         blocks = [slice(start, start + _BLOCK) for start in range(0, len(rows), _BLOCK)]
         failed, cpu_s = self._crew.each(lambda part: self._fit_block(rows[part], end_column[part], open_column), blocks)
         self._fit_cycle[rows] = due_cycle

@@ -193,8 +193,9 @@ def test_the_past_is_written_and_the_present_follows(tmp_path: Path) -> None:
         begun_s = time.time()
         with running_exporter(config, "--backfill", "2d") as exporter:
             wait_until(exporter.ready, "verdicts", 300)
-            # Shown while the past is written, if not by the first cycle then by one of the next.
-            wait_until(lambda: len(exporter.samples("anomaly_score", model="shesd")) == SERIES, "scores on the page")
+            # Shown while the past is written, also where no sample has come yet since the column began.
+            page = exporter.get("/metrics")
+            assert page.text.count("anomaly_score{") == 2 * SERIES, (page.status_code, page.text, exporter.log)
             wait_until(lambda: is_done(exporter), f"the backfill\n{exporter.log}", 300)
             done_s = time.time()
             wait_until(lambda: newest_live(url) > done_s + 4, "live results")

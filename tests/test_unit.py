@@ -121,6 +121,25 @@ def test_a_restart_gives_the_same_verdicts_to_the_bit(plain):
     assert {family: stand.published(family) for family in before} == before
 
 
+def test_a_restart_before_the_first_sample_of_a_column_shows_the_last_verdict_to_the_bit():
+    # The newest samples, of the minute before the column's end, lie in a column that is final at the restart.
+    stand = Stand(series=40)
+    for minute in range(1, 60):
+        stand.cycle(minute, series=40)
+    families = [family.name for family in names.FAMILIES.values()]
+    before = {(name, model): stand.published(name, model) for name in families for model in ("robust_band", "shesd")}
+    assert len(before["anomaly_score", "shesd"]) == 40
+    stand.unit = stand.fresh_unit()
+    receipt = stand.unit.run_cycle(NOW + 3660)
+    assert (receipt.judged, receipt.states["ok"]) == (40, 40)
+    assert before == {key: stand.published(*key) for key in before}
+    stand.cycle(62, series=40)
+    alone = {key: stand.published(*key) for key in before}
+    stand.unit = stand.fresh_unit()
+    stand.unit.run_cycle(NOW + 62 * 60)
+    assert alone == {key: stand.published(*key) for key in before}
+
+
 def test_missed_steps_are_filled_after_an_outage_of_the_server():
     stand, steady = Stand(), Stand()
     for minute in range(160):
