@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 
+from exporter.explain.formats import number
 from exporter.explain.timeline import DAY_S, Timeline
-from exporter.explain.words import number
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -40,6 +40,7 @@ WIDE = Size("wide", 1040, 300, 90, 74)
 NARROW = Size("narrow", 340, 220, 80, 56, 8)
 SIZES = (WIDE, NARROW)
 _TOP, _GAP, _BOTTOM = 12, 16, 22
+_MOST = 1e307  # beyond it the height of a chart would be infinite
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class _Frame:
             scores += [point.score] if math.isfinite(point.score) else []
         times_s = timeline.times_s.astype(np.float64)
         every = np.concatenate(values)
-        low, high = float(every.min()), float(every.max())
+        low, high = max(float(every.min()), -_MOST), min(float(every.max()), _MOST)
         room = 0.06 * (high - low) or max(abs(high) * 0.01, 1e-9)
         return _Frame(size, times_s, low - room, high + room, max(1.6, 1.1 * max(scores)))
 

@@ -9,6 +9,7 @@ from html import escape
 from exporter.explain import words
 from exporter.explain.chart import SIZES, Point, chart
 from exporter.explain.explainer import Explanation
+from exporter.explain.formats import visible
 from exporter.explain.question import ExplainError, Question
 from exporter.explain.recording import without_name
 from exporter.explain.timeline import DAY_S, Timeline
@@ -76,7 +77,7 @@ def _input(name: str, value: str, hint: str = "") -> str:
 def _candidate(question: Question, labels: Mapping[str, str]) -> str:
     own = without_name(labels)
     path = explain_path(question.query, own, tenant=question.tenant, model=question.model, at=question.at)
-    return f'<a href="{escape(path)}"><code>{escape(words.visible(selector_text(own)))}</code></a>'
+    return f'<a href="{escape(path)}"><code>{escape(visible(selector_text(own)))}</code></a>'
 
 
 # --- the verdict ------------------------------------------------------------------------------------------------------
@@ -85,17 +86,17 @@ def _candidate(question: Question, labels: Mapping[str, str]) -> str:
 def _verdict(told: Explanation) -> str:
     score = told.verdict.score
     kind = "odd" if words.headline(told).startswith("No") else "bad" if score > 1 else "ok"
-    owner = f"{escape(words.visible(told.tenant))} / " if told.tenant else ""
-    labels = escape(words.visible(selector_text(without_name(told.labels))))
+    owner = f"{escape(visible(told.tenant))} / " if told.tenant else ""
+    labels = escape(visible(selector_text(without_name(told.labels))))
     return (
         f'<p class="verdict {kind}">{escape(words.headline(told))}</p>'
-        f"<p>{owner}<b>{escape(words.visible(told.query.name))}</b> <code class=long>{labels}</code>"
+        f"<p>{owner}<b>{escape(visible(told.query.name))}</b> <code class=long>{labels}</code>"
         f'<span class="soft">{escape(_about(told))}</span> {_models(told)}</p>'
     )
 
 
 def _about(told: Explanation) -> str:
-    return f"judged by {told.model} at {words.moment(told.judged_s)}, state {told.state or 'none'}."
+    return f"{words.judged(told)}, state {told.state or 'none'}."
 
 
 def _models(told: Explanation) -> str:
@@ -116,7 +117,7 @@ def _path(told: Explanation, *, model: str = "", at_s: float = math.nan) -> str:
 
 
 def _sentences(told: Explanation) -> str:
-    remarks = "".join(f'<p class="soft">{escape(words.visible(text))}</p>' for text in told.remarks)
+    remarks = "".join(f'<p class="soft">{escape(visible(text))}</p>' for text in told.remarks)
     return f'<div class="card">{"".join(f"<p>{escape(text)}</p>" for text in words.sentences(told))}{remarks}</div>\n'
 
 
@@ -192,7 +193,7 @@ def _row(name: str, text: str) -> str:
 
 def _published(told: Explanation) -> str:
     lines = [words.agreement(told), words.hashes(told)]
-    lines.append(f"read as {words.visible(told.expr)}")
+    lines.append(f"read as {visible(told.expr)}")
     return section("Is this what was published?", "".join(f"<p>{escape(line)}</p>" for line in lines))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from exporter.explain import words
 from exporter.explain.explainer import Explanation
+from exporter.explain.formats import visible
 from exporter.explain.question import ExplainError
 from exporter.explain.recording import without_name
 from exporter.explain.timeline import DAY_S, Timeline
@@ -32,7 +33,7 @@ def explanation_text(told: Explanation, *, colour: bool = False) -> str:
 def error_text(error: ExplainError) -> str:
     """What is wrong, and the series that may have been meant."""
     candidates = (f"  {_shown(selector_text(without_name(labels)))}" for labels in error.candidates)
-    return "\n".join([f"anomaly-exporter: {words.visible(str(error))}", *candidates])
+    return "\n".join([f"anomaly-exporter: {visible(str(error))}", *candidates])
 
 
 def width() -> int:
@@ -45,19 +46,19 @@ def _lines(told: Explanation, *, colour: bool) -> Iterator[str]:
     owner = f"{told.tenant} / " if told.tenant else ""
     series = f"{told.query.name} {selector_text(without_name(told.labels))}"
     yield from _wrapped(_shown(f"{owner}{series}"))
-    yield from _wrapped(f"judged by {told.model} at {words.moment(told.judged_s)}; {_others(told)}")
+    yield from _wrapped(f"{words.judged(told)}; {_others(told)}")
     yield ""
     for sentence in words.sentences(told):
         yield from _wrapped(sentence)
     for remark in told.remarks:
-        yield from _wrapped(f"({words.visible(remark)})")
+        yield from _wrapped(f"({visible(remark)})")
     yield from _sparks(told)
     yield from _table("What makes up the score", _share_rows(told))
     if not math.isnan(told.verdict.score):
         rows = [*words.basis(told), *(("policy", line) for line in words.policy(told))]
         yield from _table("What it rests on", rows)
     comparison = (("replay", words.agreement(told)), ("config", words.hashes(told)), ("read as", told.expr))
-    yield from _table("Is this what was published?", [(name, words.visible(text)) for name, text in comparison])
+    yield from _table("Is this what was published?", [(name, visible(text)) for name, text in comparison])
 
 
 def _painted(text: str, told: Explanation, *, colour: bool) -> str:
@@ -68,7 +69,7 @@ def _painted(text: str, told: Explanation, *, colour: bool) -> str:
 
 
 def _shown(text: str) -> str:
-    text = words.visible(text)
+    text = visible(text)
     return text if len(text) <= _LONGEST_LABELS else f"{text[: _LONGEST_LABELS - 1]}…"
 
 

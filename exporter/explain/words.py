@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
 
-from exporter.config.durations import format_duration
 from exporter.explain.explainer import Edge, Explanation
+from exporter.explain.formats import duration, factor, moment, number, percent
 from exporter.explain.publication import CONFIG_INFO
 from exporter.judging import warming_s
 from exporter.models.tails import LEAST_SAMPLES
@@ -33,49 +32,6 @@ RECORDS = {
     "xm6": "the level of the last 6 samples",
 }
 _SHOWN_SHARE = 0.005  # of a score: smaller parts are not shown
-_MOST_DECIMALS = 9
-
-
-# --- numbers and times ------------------------------------------------------------------------------------------------
-
-
-def number(x: float, unit: float = math.nan) -> str:
-    """A number as people read it: to about a hundredth of `unit`, by default of the number itself."""
-    if math.isnan(x):
-        return "none"
-    if math.isinf(x):
-        return "infinite" if x > 0 else "minus infinite"
-    unit = unit if unit > 0 and math.isfinite(unit) else abs(x)
-    decimals = max(0, 2 - math.floor(math.log10(unit))) if unit > 0 else 0
-    if decimals > _MOST_DECIMALS or abs(x) >= 1e15:
-        return f"{x:.6g}"
-    return f"{x:,.{decimals}f}"
-
-
-def percent(ratio: float) -> str:
-    """A share in percent, with a sign."""
-    return f"{100 * ratio:+.0f} %" if abs(ratio) >= 0.1 else f"{100 * ratio:+.2g} %"
-
-
-def factor(ratio: float) -> str:
-    """How many times: two digits."""
-    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}"
-
-
-def moment(time_s: float, *, date: bool = True) -> str:
-    """A time in UTC; "never" for none."""
-    if math.isnan(time_s):
-        return "never"
-    try:
-        return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC" if date else "%H:%M:%S UTC")
-    except (OverflowError, ValueError, OSError):
-        return f"{time_s:.0f} s"
-
-
-def duration(seconds: float) -> str:
-    """A duration, in whole minutes from two minutes on: `3h12m`."""
-    whole = max(0, round(seconds))
-    return format_duration(1000 * (whole if whole < 120 else whole // 60 * 60))
 
 
 def unit_of(told: Explanation) -> float:
@@ -84,16 +40,6 @@ def unit_of(told: Explanation) -> float:
     sizes = [verdict.upper - verdict.lower, abs(told.value - verdict.expected), abs(verdict.upper - verdict.expected),
              abs(verdict.expected - verdict.lower)]  # fmt: skip
     return min((size for size in sizes if size > 0 and math.isfinite(size)), default=math.nan)
-
-
-_HIDDEN = {code: f"\\u{code:04x}" for code in (*range(32), 127, *range(0x80, 0xA0), 0x200E, 0x200F, 0x061C,
-                                              *range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # fmt: skip
-
-
-def visible(text: str) -> str:
-    """A text from outside with what can't be seen but changes how the rest is read, such as right-to-left marks,
-    spelled out."""
-    return text.translate(_HIDDEN)
 
 
 # --- sentences --------------------------------------------------------------------------------------------------------
@@ -105,6 +51,13 @@ def headline(told: Explanation) -> str:
     if math.isnan(score) or told.state not in ("ok", "constant"):
         return f"No verdict: {state_word(told)}"
     return f"{'Anomalous' if score > 1 else 'Normal'}: score {number(score, max(score, 0.1))}"
+
+
+def judged(told: Explanation) -> str:
+    """By which model and when; without a verdict, as of when there is none."""
+    if math.isnan(told.verdict.score):
+        return f"not judged by {told.model} as of {moment(told.cycle_s)}"
+    return f"judged by {told.model} at {moment(told.judged_s)}"
 
 
 def state_word(told: Explanation) -> str:
