@@ -18,7 +18,8 @@ import requests
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from support.loopback import Relay, drip, stay_silent
 from support.process import Exporter, command, config_text, parsed, running_exporter
-from support.shop import GOODS, RunningPrometheus, labels_of, running_prometheus, wait_until
+from support.servers import wait_until
+from support.shop import GOODS, RunningPrometheus, labels_of, running_prometheus
 
 from exporter.app import App
 from exporter.models import rows as model_rows

@@ -14,7 +14,7 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry
 from support.receiver import Ledger, Posted, Receiver, Reply, receiver
-from support.shop import wait_until
+from support.servers import wait_until
 from support.store import Store
 
 from exporter.app import App

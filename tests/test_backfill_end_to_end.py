@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 import math
 import random
-import shutil
-import subprocess
-import threading
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-import pytest
 import requests
 from support.process import Exporter, running_exporter
-from support.shop import free_port, wait_until
+from support.servers import ask, make_blocks, prometheus_in, scrape_of, target_showing, wait_until
 
 from exporter.backfill import newest_result
 from exporter.config.schema import Query
@@ -71,74 +66,24 @@ def history(now_s: int) -> str:
     return "\n".join([*lines, "# EOF", ""])
 
 
-@contextmanager
-def loaded() -> Iterator[int]:
-    """The port of a target that shows the series of now."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            now_s = int(time.time())
-            body = "".join(f'load{{i="{i}"}} {load(i, now_s)}\n' for i in range(SERIES)).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+def page(time_s: float) -> str:
+    """What the scraped target says."""
+    return "".join(f'load{{i="{i}"}} {load(i, int(time_s))}\n' for i in range(SERIES))
 
 
 @contextmanager
 def prometheus(folder: Path) -> Iterator[str]:
     """A server with the history, which scrapes the target and takes remote writes of the last three days."""
-    if not (shutil.which("prometheus") and shutil.which("promtool")):
-        pytest.fail("prometheus and promtool are needed: apt-get install prometheus")
-    (folder / "history.txt").write_text(history(int(time.time())))
-    blocks = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=486h"]
-    subprocess.run([*blocks, folder / "history.txt", folder / "data"], check=True, capture_output=True)
-    port = free_port()
-    with loaded() as target, (folder / "log").open("wb") as log:
-        scrape = {"job_name": "load", "static_configs": [{"targets": [f"127.0.0.1:{target}"],
-                                                          "labels": {"instance": "host"}}]}  # fmt: skip
-        (folder / "prometheus.yml").write_text(json.dumps({
-            "global": {"scrape_interval": "2s"}, "scrape_configs": [scrape],
+    make_blocks(folder, history(int(time.time())))
+    with target_showing(page) as target:
+        config = {
+            "global": {"scrape_interval": "2s"}, "scrape_configs": [scrape_of("load", target, "host")],
             "storage": {"tsdb": {"out_of_order_time_window": "3d"}},
-        }))  # fmt: skip
-        process = subprocess.Popen(
-            ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-             f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver", "--log.level=warn"],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-        try:
-            url = f"http://127.0.0.1:{port}"
-            wait_until(lambda: is_scraping(url, process, folder / "log"), "prometheus scrapes")
+        }  # fmt: skip
+        with prometheus_in(folder, config, "--web.enable-remote-write-receiver") as url:
+            scraped = 'load and on() (up{job="load"} == 1)'
+            wait_until(lambda: len(ask(url, scraped)) == SERIES, "prometheus scrapes")
             yield url
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def is_scraping(url: str, process: subprocess.Popen[bytes], log: Path) -> bool:
-    assert process.poll() is None, log.read_text()
-    try:
-        return len(ask(url, 'load and on() (up{job="load"} == 1)')) == SERIES
-    except (requests.ConnectionError, ValueError):
-        return False
-
-
-def ask(url: str, expr: str, **form: float) -> list[dict]:
-    endpoint = "query_range" if form else "query"
-    answer = requests.post(f"{url}/api/v1/{endpoint}", data={"query": expr, **form}, timeout=60).json()
-    assert answer["status"] == "success", answer
-    return answer["data"]["result"]
 
 
 def written(url: str, metric: str, **matchers: str) -> dict[int, dict[float, float]]:

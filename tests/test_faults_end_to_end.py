@@ -20,7 +20,7 @@ import requests
 from support.loopback import Request, Respond, ServerAt, drip, http, stay_silent
 from support.market import PODS, Answer, Manner, Market, Series, pretty, value
 from support.process import config_text, parsed
-from support.shop import free_port, wait_until
+from support.servers import free_port, wait_until
 
 from exporter.app import App
 from exporter.source.faults import REASONS

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.crowd import Crowd, running_crowd
 from support.process import Exporter, config_text, running_exporter
-from support.shop import wait_until
+from support.servers import wait_until
 
 SERIES, MOST = 120, 100
 QUERIES = {

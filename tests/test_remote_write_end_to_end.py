@@ -10,7 +10,8 @@ import pytest
 import requests
 from support.process import GLOBAL, Exporter, config_text, running_exporter
 from support.receiver import Ledger, Receiver, Reply, receiver
-from support.shop import GOODS, RunningPrometheus, running_prometheus, wait_until
+from support.servers import wait_until
+from support.shop import GOODS, RunningPrometheus, running_prometheus
 
 from exporter.publish.remote_write.wire import STALE_BITS
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import requests
 from support.backtests import config_text, openmetrics
-from support.shop import free_port, wait_until
+from support.servers import make_blocks, prometheus_in
 
 from exporter.backtest.span import shown_time
 from exporter.config import parse
@@ -61,39 +60,13 @@ def history() -> str:
 @contextmanager
 def prometheus(folder: Path, text: str) -> Iterator[str]:
     """A server with these samples."""
-    if not (shutil.which("prometheus") and shutil.which("promtool")):
-        pytest.fail("prometheus and promtool are needed: apt-get install prometheus")
     folder.mkdir()
-    (folder / "text").write_text(text)
-    made = subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=486h", folder / "text",
-         folder / "data"], capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
+    make_blocks(folder, text)
     settings = {"storage": {"tsdb": {"out_of_order_time_window": "30d"}}}
-    (folder / "prometheus.yml").write_text(json.dumps(settings))
-    port = free_port()
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-             "--storage.tsdb.retention.time=20y", f"--web.listen-address=127.0.0.1:{port}",
-             "--web.enable-remote-write-receiver", "--log.level=warn"], stdout=log, stderr=log,
-        )  # fmt: skip
-        try:
-            url = f"http://127.0.0.1:{port}"
-            wait_until(lambda: is_ready(url, process), "prometheus is ready")
-            yield url
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def is_ready(url: str, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None
-    try:
-        return requests.get(f"{url}/-/ready", timeout=5).ok
-    except requests.ConnectionError:
-        return False
+    with prometheus_in(
+        folder, settings, "--storage.tsdb.retention.time=20y", "--web.enable-remote-write-receiver"
+    ) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

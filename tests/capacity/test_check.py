@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from support.loopback import Relay, http
 from support.process import config_text
-from support.shop import GOODS, RunningPrometheus, running_prometheus, wait_until
+from support.servers import wait_until
+from support.shop import GOODS, RunningPrometheus, running_prometheus
 
 from exporter.capacity.estimate import Output, Seen, estimate
 from exporter.config import Query

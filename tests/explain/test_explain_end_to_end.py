@@ -14,7 +14,8 @@ import pytest
 import requests
 from support.browser import dom, measured
 from support.process import Exporter, config_text, running_exporter
-from support.shop import GOODS, RunningPrometheus, running_prometheus, wait_until
+from support.servers import wait_until
+from support.shop import GOODS, RunningPrometheus, running_prometheus
 
 from exporter.explain.replaying import published
 from exporter.names import FAMILIES

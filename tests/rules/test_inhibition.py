@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +10,7 @@ import pytest
 import requests
 import yaml
 from support.rule_texts import ROOT
-from support.shop import free_port, wait_until
+from support.servers import alertmanager_in, wait_until
 
 from exporter.config import parse
 from exporter.rules.writing import INHIBIT_FILE, files
@@ -40,30 +38,9 @@ def failing(**labels: str) -> Labels:
 @contextmanager
 def running_alertmanager(folder: Path, inhibiting: str) -> Iterator[str]:
     """Start it with these inhibit rules; ended by its id."""
-    binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-    if not binary:
-        pytest.fail("alertmanager is needed: apt-get install prometheus-alertmanager")
     config = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]} | yaml.safe_load(inhibiting)
-    (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [binary, f"--config.file={folder}/alertmanager.yml", f"--storage.path={folder}/data"]
-    command += [f"--web.listen-address={url.removeprefix('http://')}", "--cluster.listen-address="]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            wait_until(lambda: _ready(process, url, folder / "log"), "alertmanager is ready")
-            yield url
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _ready(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
-    assert process.poll() is None, log.read_text()
-    try:
-        return requests.get(f"{url}/-/ready", timeout=5).ok
-    except requests.ConnectionError:
-        return False
+    with alertmanager_in(folder, config) as url:
+        yield url
 
 
 def muted(url: str, *alerts: Labels) -> list[Labels]:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import threading
 import urllib.parse
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from support.shop import free_port, wait_until
+from support.servers import prometheus_in, scrape_of, target_showing, wait_until
 
 from exporter import names
 from exporter.config import parse
@@ -63,68 +57,28 @@ def page() -> bytes:
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[int]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = page()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+    with target_showing(lambda _time_s: page()) as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
 def prometheus(target: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if not shutil.which("prometheus"):
-        pytest.fail("prometheus is needed: apt-get install prometheus")
-    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
+    folder = tmp_path_factory.mktemp("prometheus")
     for name, content in files(parse(CONFIG, "c.yml", {}), "prometheus").items():
         (folder / name).write_text(content)
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": ["anomaly-*.yml"],
-        "scrape_configs": [
-            {"job_name": "anomaly-exporter", "honor_labels": True,
-             "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]},
-        ],
-    }  # fmt: skip
-    (folder / "prometheus.yml").write_text(json.dumps(config))
-    command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-    command += [
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--web.external-url=http://prom.example/p",
-        "--log.level=warn",
-    ]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            url = f"http://127.0.0.1:{port}/p"
-            # The first evaluation may see no past yet; from the second on the texts stay as they are.
-            wait_until(lambda: _fires(process, url, folder / "log"), "the alerts fire")
-            yield url
-        finally:
-            process.terminate()
-            process.wait(30)
+        "scrape_configs": [scrape_of("anomaly-exporter", target, honor_labels=True)],
+    }
+    with prometheus_in(folder, config, "--web.external-url=http://prom.example/p", path="/p") as url:
+        # The first evaluation may see no past yet; from the second on the texts stay as they are.
+        wait_until(lambda: _fires(url), "the alerts fire")
+        yield url
 
 
-def _fires(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
-    assert process.poll() is None, log.read_text()
-    try:
-        if not requests.get(f"{url}/-/ready", timeout=5).ok:
-            return False
-        asked = ask(url, f'count(count_over_time(ALERTS{{alertname="{names.ALERT_DETECTED}"}}[1m]) >= 5)')
-    except requests.ConnectionError:
-        return False
+def _fires(url: str) -> bool:
+    asked = ask(url, f'count(count_over_time(ALERTS{{alertname="{names.ALERT_DETECTED}"}}[1m]) >= 5)')
     return asked == [({}, float(len(SOURCES)))]
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 from hypothesis import settings
+from support.servers import make_blocks, prometheus_in
 
 from exporter.source.client import Client
 
@@ -177,42 +175,10 @@ def _samples(start_s: int) -> str:
     return "\n".join([*lines, "# EOF", ""])
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline_s = time.monotonic() + 60
-    while time.monotonic() < deadline_s and process.poll() is None:
-        try:
-            if requests.get(f"{url}/-/ready", timeout=5).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.1)
-    pytest.fail(f"prometheus did not start:\n{log.read_text()}")
-
-
 @pytest.fixture(scope="session")
 def real_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPrometheus]:
-    if not (shutil.which("prometheus") and shutil.which("promtool")):
-        pytest.fail("prometheus and promtool are needed: apt-get install prometheus")
     folder = tmp_path_factory.mktemp("prometheus")
     start_s = int(time.time()) // 3600 * 3600 - 6 * 3600
-    (folder / "samples.txt").write_text(_samples(start_s))
-    (folder / "prometheus.yml").write_text("global: {}\n")
-    command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", folder / "samples.txt", folder / "data"]
-    subprocess.run(command, check=True, capture_output=True)
-    url = f"http://127.0.0.1:{_free_port()}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-             f"--web.listen-address={url.removeprefix('http://')}", "--log.level=warn"],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-        try:
-            _wait_until_ready(url, process, folder / "log")
-            yield RealPrometheus(url, start_s)
-        finally:
-            process.terminate()
-            process.wait(30)
+    make_blocks(folder, _samples(start_s), longest="2h")
+    with prometheus_in(folder, {}) as url:
+        yield RealPrometheus(url, start_s)

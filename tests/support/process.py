@@ -13,7 +13,7 @@ from pathlib import Path
 
 import requests
 from prometheus_client.parser import text_string_to_metric_families
-from support.shop import wait_until
+from support.servers import wait_until
 
 GLOBAL = "global: {interval: 2s, step: 5m, window: 2d}\n"
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry, generate_latest
 from support.receiver import Posted, Receiver, Reply, Way, accept, receiver
-from support.shop import free_port, wait_until
+from support.servers import free_port, wait_until
 from support.writing import NOW_MS, samples, written
 
 from exporter.config import Header, QueueConfig, RemoteWrite

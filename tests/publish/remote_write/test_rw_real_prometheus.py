@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import requests
 from prometheus_client import CollectorRegistry
-from support.shop import free_port, wait_until
+from support.servers import prometheus_in, wait_until
 from support.writing import Stand
 
 from exporter import names
@@ -41,28 +40,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextmanager
 def taking_prometheus(folder: Path) -> Iterator[str]:
     """A Prometheus that takes remote write and scrapes nothing; ended by its id."""
-    (folder / "prometheus.yml").write_text("global: {}\n")
-    address = f"127.0.0.1:{free_port()}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-             f"--web.listen-address={address}", "--web.enable-remote-write-receiver"],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-        try:
-            wait_until(lambda: _ready(f"http://{address}", process, folder / "log"), "prometheus", 60)
-            yield f"http://{address}"
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _ready(url: str, process: subprocess.Popen, log: Path) -> bool:
-    assert process.poll() is None, log.read_text()
-    try:
-        return requests.get(f"{url}/-/ready", timeout=5).ok
-    except requests.ConnectionError:
-        return False
+    with prometheus_in(folder, {}, "--web.enable-remote-write-receiver") as address:
+        yield address
 
 
 def raw(url: str, selector: str) -> dict[str, list[tuple[float, str]]]:

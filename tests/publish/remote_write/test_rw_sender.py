@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 import pytest
 from support.receiver import Ledger, Posted, Reply, Way, accept, in_turn, receiver
-from support.shop import free_port
+from support.servers import free_port
 from support.writing import NOW_MS, FakeClock, Stand, samples, written
 
 from exporter.publish.remote_write.sender import LONGEST_RETRY_AFTER_S

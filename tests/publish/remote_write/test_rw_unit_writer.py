@@ -10,7 +10,7 @@ import requests
 from naive.remote_write import bits_of
 from prometheus_client import CollectorRegistry
 from support.receiver import Ledger, Receiver, receiver
-from support.shop import wait_until
+from support.servers import wait_until
 
 from exporter import names
 from exporter.config import QueueConfig, RemoteWrite

@@ -13,6 +13,7 @@ import grown_prometheus
 import numpy as np
 import pytest
 from naive import xor_chunks as naive
+from support.servers import make_blocks
 
 from exporter.config.schema import Query
 from exporter.intake import Intake
@@ -84,7 +85,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grown]:
     """28 hours in blocks, then a gap, then a head of 3 hours; some of the head comes late and out of order."""
     folder, rng = tmp_path_factory.mktemp("grown"), random.Random(7)
     now_s = int(time.time()) // STEP_S * STEP_S
-    grown_prometheus.make_blocks(folder, _text(rng, now_s - 32 * HOUR_S, now_s - 4 * HOUR_S))
+    make_blocks(folder, _text(rng, now_s - 32 * HOUR_S, now_s - 4 * HOUR_S), longest="12h")
     with grown_prometheus.running(folder) as url:
         head = _head(rng, now_s - 3 * HOUR_S, now_s - 100)
         early = [(labels, [s for i, s in enumerate(samples) if i // 40 % 5]) for labels, samples in head]
@@ -188,8 +189,8 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grown]:
     """A server with external labels; one of its series has one of them by itself."""
     folder: Path = tmp_path_factory.mktemp("labelled")
     now_s = int(time.time()) // STEP_S * STEP_S
-    config = "global:\n  external_labels:\n    replica: '0'\n    region: eu\n"
-    with grown_prometheus.running(folder, config) as url:
+    labels = {"external_labels": {"replica": "0", "region": "eu"}}
+    with grown_prometheus.running(folder, **{"global": labels}) as url:
         samples = [(1000 * t, naive.bits_of(float(t % 97))) for t in range(now_s - 2 * HOUR_S, now_s, 60)]
         series = [{"__name__": "plain", "job": "a"}, {"__name__": "plain", "job": "b"}]
         own = [{"__name__": "own", "region": "eu"}, {"__name__": "own", "job": "b"}]
