@@ -14,7 +14,7 @@ from exporter.connections import make_client
 from exporter.explain.desk import Desk
 from exporter.explain.explainer import Explainer, Latest
 from exporter.explain.replaying import Numbers
-from exporter.names import DASHBOARD_OVERVIEW
+from exporter.names import DASHBOARD_OVERVIEW, PAGE_RUNBOOKS
 from exporter.publish.landing import Landing, LandingRow, LandingUnit
 from exporter.publish.web import Answered
 from exporter.source.client import Client
@@ -138,8 +138,7 @@ def _links(config: Config) -> list[tuple[str, str]]:
     links = []
     if config.links.grafana:
         links.append((f"{config.links.grafana}/d/{DASHBOARD_OVERVIEW}", "Dashboards"))
-    if config.links.runbooks:
-        links.append((config.links.runbooks, "Runbooks"))
+    links.append((PAGE_RUNBOOKS, "Runbooks"))
     return links
 
 

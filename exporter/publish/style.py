@@ -43,6 +43,9 @@ white-space:nowrap;background:var(--oddbg);color:var(--odd)}
 .verdict{font-size:1.25rem;font-weight:600;margin:1.2rem 0 .2rem}
 .verdict.ok{color:var(--ok)}.verdict.bad{color:var(--bad)}.verdict.odd{color:var(--odd)}
 .error{color:var(--bad);margin:.3rem 0 0;overflow-wrap:anywhere}
+.text{max-width:48rem}
+.text ul,.text ol{padding-left:1.4rem}
+.text li{margin:.3rem 0}
 svg{display:block}
 svg.chart{width:100%;height:auto}
 svg.narrow{display:none}

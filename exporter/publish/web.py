@@ -17,10 +17,12 @@ from typing import Any
 from cheroot import wsgi
 
 from exporter.errors import ConfigError, PublishError
+from exporter.names import PAGE_EXPLAIN, PAGE_RUNBOOKS
 from exporter.publish.exposition import Piece, Plain
 from exporter.publish.landing import PAGE_POLICY, Landing, LandingRow, LandingUnit, page_html
 from exporter.publish.lines import WHOLE, Shard
 from exporter.publish.packing import gzip_stream
+from exporter.publish.runbooks import runbook_html, runbook_names, runbooks_html
 
 __all__ = [
     "Answered", "Landing", "LandingRow", "LandingUnit", "Routes", "WebServer", "application", "wants_openmetrics",
@@ -149,8 +151,7 @@ def _config(routes: Routes, _environ: Environ) -> _Response:
 
 
 def _landing(routes: Routes, _environ: Environ) -> _Response:
-    html = page_html(routes.landing()).encode("utf-8", "replace")
-    return _Response(HTTPStatus.OK, HTML_TYPE, [Plain(html)], (("Content-Security-Policy", PAGE_POLICY),))
+    return _page(page_html(routes.landing()))
 
 
 def _explain(routes: Routes, environ: Environ) -> _Response:
@@ -160,12 +161,31 @@ def _explain(routes: Routes, environ: Environ) -> _Response:
     return _Response(HTTPStatus(answered.status), answered.content_type, [Plain(answered.body)], answered.headers)
 
 
+def _runbooks(_routes: Routes, _environ: Environ) -> _Response:
+    return _page(runbooks_html())
+
+
+def _runbook(_routes: Routes, environ: Environ) -> _Response:
+    html = runbook_html(environ["PATH_INFO"].removeprefix(f"{PAGE_RUNBOOKS}/"))
+    if html is None:
+        return _text(HTTPStatus.NOT_FOUND, f"There is no such runbook. There are: {' '.join(runbook_names())}")
+    return _page(html)
+
+
+def _page(html: str) -> _Response:
+    """A page for people."""
+    return _Response(
+        HTTPStatus.OK, HTML_TYPE, [Plain(html.encode("utf-8", "replace"))], (("Content-Security-Policy", PAGE_POLICY),)
+    )
+
+
 Endpoint = Callable[[Routes, Environ], _Response]
 _ENDPOINTS: Mapping[str, tuple[tuple[str, ...], Endpoint]] = {
     "/": (_READ, _landing),
     "/metrics": (_READ, _metrics),
     "/config": (_READ, _config),
-    "/explain": (_READ, _explain),
+    PAGE_EXPLAIN: (_READ, _explain),
+    PAGE_RUNBOOKS: (_READ, _runbooks),
     "/-/healthy": (_READ, _healthy),
     "/-/ready": (_READ, _ready),
     "/-/reload": (_CHANGE, _reload),
@@ -174,6 +194,8 @@ _ENDPOINTS: Mapping[str, tuple[tuple[str, ...], Endpoint]] = {
 
 def _respond(routes: Routes, environ: Environ) -> _Response:
     methods, endpoint = _ENDPOINTS.get(environ["PATH_INFO"], ((), None))
+    if environ["PATH_INFO"].startswith(f"{PAGE_RUNBOOKS}/"):
+        methods, endpoint = _READ, _runbook
     if endpoint is None:
         return _text(HTTPStatus.NOT_FOUND, "Not found. There are: " + " ".join(_ENDPOINTS))
     if environ["REQUEST_METHOD"] not in methods:
