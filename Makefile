@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint rules bench-quality bench-speed setup system clean
+.PHONY: demo test lint rules dashboards pictures bench-quality bench-speed setup system clean
 
 demo: $(STAMP) system
 	@$(BIN)/anomaly-exporter demo
@@ -23,6 +23,14 @@ rules: $(STAMP)
 	$(BIN)/anomaly-exporter rules --output rules
 	$(BIN)/anomaly-exporter rules --format mixin --output rules/mixin
 	$(BIN)/anomaly-exporter rules --format prometheusrule --output deploy
+
+# Writes the committed dashboards anew; a test compares them.
+dashboards: $(STAMP)
+	$(BIN)/anomaly-exporter dashboards --output grafana
+
+# Draws the dashboards with Grafana's own components into docs/img: needs Node, and 600 MB for them.
+pictures: $(STAMP) system
+	$(BIN)/python tests/dashboards/pictures.py
 
 # Labelled data, a folder per set: BENCHMARKS.md says where to get it.
 DATA ?= ../shared/data

@@ -37,6 +37,9 @@ def main(argv: list[str] | None = None) -> int:
         return _FAILED
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except BrokenPipeError:  # whoever reads has enough, as in `explain ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at the exit must not fail again
+        return 128 + signal.SIGPIPE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_backtest(commands)
     _add_explain(commands)
     _add_rules(commands)
+    _add_dashboards(commands)
     _add_demo(commands)
     compile_ = commands.add_parser("compile", help="compile all kernels now (for images with a read-only file system)")
     compile_.set_defaults(command=_compile)
@@ -140,6 +144,17 @@ def _add_rules(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                        help="rule files, a Kubernetes manifest, or a jsonnet mixin (default: %(default)s)")  # fmt: skip
     rules.add_argument("--output", default="-", metavar="DIR", help="the folder to write to (default: -, print them)")
     rules.set_defaults(command=_rules)
+
+
+def _add_dashboards(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    dashboards = commands.add_parser("dashboards", help="write Grafana's dashboards as JSON files", allow_abbrev=False)
+    dashboards.add_argument("--output", default="grafana", metavar="DIR",
+                            help="the folder to write to (default: %(default)s)")  # fmt: skip
+    dashboards.add_argument("--datasource", default="", metavar="NAME",
+                            help="the data source chosen at first, by name or uid (default: of Grafana)")  # fmt: skip
+    dashboards.add_argument("--exporter", default="", metavar="URL",
+                            help="where people reach the exporter (default: where Prometheus scrapes it)")  # fmt: skip
+    dashboards.set_defaults(command=_dashboards)
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -237,6 +252,12 @@ def _rules(arguments: argparse.Namespace) -> int:
     return write_rules(
         arguments.config_file, arguments.format, arguments.output, print, lambda hint: print(hint, file=sys.stderr)
     )
+
+
+def _dashboards(arguments: argparse.Namespace) -> int:
+    from exporter.dashboards.writing import write_dashboards
+
+    return write_dashboards(arguments.output, arguments.datasource, arguments.exporter, print)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

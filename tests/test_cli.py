@@ -34,6 +34,16 @@ def test_without_a_command_it_says_which_there_are():
         assert word in done.stdout
 
 
+def test_a_reader_that_has_enough_is_no_error():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "exporter.cli", "rules", "--output", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, told = process.communicate(timeout=300)
+    assert (process.returncode, told) == (128 + 13, b"")
+
+
 def test_flags_of_the_exporters():
     done = command("run", "--help")
     for flag in ("--config.file", "--web.listen-address", "--web.enable-lifecycle", "--log.level", "--log.format",

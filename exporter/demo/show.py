@@ -25,6 +25,7 @@ from exporter.errors import DemoError
 SPIKE_S = 4 * INTERVAL_S
 LIVE_S = 30.0  # deadlines: what takes longer than this has failed
 READY_S = 90.0
+_PACED_SCRAPES = 5  # three distances between samples make a spacing, and one may not be there yet
 JUDGED_S = 60.0
 FOUND_S = 150.0
 
@@ -174,11 +175,12 @@ class Show:
         self._await_ready(self.exporter, self.ports.exporter, READY_S)
 
     def await_verdicts(self) -> None:
-        """Wait until Prometheus has every result of every watched row."""
+        """Wait until Prometheus has every result of every watched row, and knows the pace of the live samples: a series
+        that vanishes before is only missed after the spacing of its history."""
         self.say("waiting until Prometheus has a verdict on every row")
         rows = list(watched_rows(self.world))
         deadline = time.monotonic() + JUDGED_S
-        while self._still_missing(rows) and time.monotonic() < deadline:
+        while (self._still_missing(rows) or not self._paced()) and time.monotonic() < deadline:
             self.stack.check()
             self.stop.wait(0.5)
         self.judged_s = time.monotonic() - self.started
@@ -255,6 +257,9 @@ class Show:
 
     def _scraped(self) -> bool:
         return bool(self.api.samples('up{job="demo"} == 1'))
+
+    def _paced(self) -> bool:
+        return bool(self.api.samples(f'count_over_time(up{{job="demo"}}[5m]) >= {_PACED_SCRAPES}'))
 
     def _await_ready(self, server: Server, port: int, deadline_s: float) -> None:
         ready: Callable[[], bool] = lambda: answers(self.session, f"{self.url(port)}/-/ready")  # noqa: E731

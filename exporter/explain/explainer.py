@@ -295,5 +295,6 @@ def _checked(replayed: Replayed, model: str, expected: float, edge: float, ratio
     if math.isnan(edge):
         return _NO_EDGE
     distance = max(abs(edge - expected), abs(edge) * 1e-3, 1e-9)
-    outside = edge + math.copysign(_JUST_OUTSIDE * distance, edge - expected)
+    finest = 2 * float(np.spacing(np.float32(abs(edge - replayed.offset))))  # samples are float32 beside the offset
+    outside = edge + math.copysign(max(_JUST_OUTSIDE * distance, finest), edge - expected)
     return Edge(edge, ratio) if replayed.would_be(model, outside).score > 1 else _NO_EDGE

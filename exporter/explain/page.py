@@ -202,7 +202,8 @@ def _again(told: Explanation) -> str:
     links = [f'<a href="{escape(_path(told, at_s=told.cycle_s - back))}">{text}</a>' for text, back in times]
     now = explain_path(told.query.name, without_name(told.labels), tenant=told.tenant, model=told.model)
     links += [f'<a href="{escape(now)}">now</a>', f'<a href="{escape(_path(told) + "&format=json")}">as JSON</a>']
-    question = Question(told.query.name, selector_text(without_name(told.labels)), told.tenant, told.model)
+    series = visible(selector_text(without_name(told.labels)))  # its escapes mean the same in a selector
+    question = Question(told.query.name, series, told.tenant, told.model)
     return (
         f'<section class="noprint"><h2>Ask again</h2><div class="card"><p>{_joined(links)}</p>'
         f"{form(question, [told.query.name])}</div></section>"

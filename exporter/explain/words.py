@@ -136,7 +136,8 @@ def since(told: Explanation) -> str:
         return ""
     lasting = told.judged_s - told.since_s
     if lasting < told.query.step_s:
-        return "It is the first sample above 1 for at least 15 minutes."
+        step = duration(told.query.step_s)
+        return f"The score came above 1 within {step} before it, after at least 15 minutes without a score above 1."
     return f"The score has been above 1 again and again since {moment(told.since_s)} ({duration(lasting)})."
 
 

@@ -22,7 +22,7 @@ _LONGEST_LABELS = 2000  # characters; the whole of them is on the page of the ex
 
 _CHART_WIDTH, _CHART_HEIGHT = 160, 18
 _CHART_MARGIN = 8
-_PLAIN_FROM, _PLAIN_TO = 1e3, 1e9
+_PLAIN_FROM, _PLAIN_TO = 1e3, 1e12
 _UNITS_S = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _LINKS = (("/metrics", "Metrics"), ("/config", "Config"), ("/-/ready", "Ready"), ("/-/healthy", "Healthy"))
 _FOOT = (

@@ -57,8 +57,8 @@ class Annotations:
     def slow(self, alert: str, name: Literal["shift", "stale"], lookback_s: int) -> Mapping[str, str]:
         """Of AnomalyShift and AnomalyStale. Their signals are of the series, not of a model."""
         score = FAMILIES[SHIFT if name == "shift" else STALE].name
-        moment = f"{score}{{%[2]s}} > 1"
-        signal = {"score": score, "outside": f"ignoring (model) {moment}", "moment": moment}
+        moment = f"{score}{{%s}} > 1"
+        signal = {"score": score, "outside": f"ignoring (model) {score}{{%[2]s}} > 1", "moment": moment}
         values = self._scored(Look("", lookback_s), told_step_s(lookback_s, 60)) | _onset(
             _SLOW_RANGE_S, _SLOW_STEP_S, lookback_s
         )
@@ -115,7 +115,7 @@ class Annotations:
         return self._values() | {
             "score": look.score,
             "outside": look.moment("{%[2]s}"),
-            "moment": look.moment("{%[2]s}"),
+            "moment": look.moment("{%[1]s}"),
             "lookback": look.range,
             "lookback_words": in_words(look.lookback_s),
             "step": duration(step_s),

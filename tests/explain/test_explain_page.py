@@ -84,7 +84,7 @@ def test_a_spike_in_words(watched: Watched) -> None:
     text = " ".join(words.sentences(spike))
     assert re.search(r"Expected was 5\d\.\d+, the band \d+\.\d+ to \d+\.\d+: the value is 1\d\d % above expected", text)
     assert re.search(r"That is \d+(\.\d)? times further from expected than anything in the 3 days before", text)
-    assert "It is the first sample above 1 for at least 15 minutes." in text
+    assert "The score came above 1 within 5m before it, after at least 15 minutes without a score above 1." in text
     assert re.search(r"The score of .* comes mostly from: .* by the record \(", text)
     assert re.search(r"To score above 1 the value had to be above \S+ \(\+\d+ %\) or below \S+ \(-\d+ %\)\.", text)
     assert "Equal in every digit to what the source published" in words.agreement(spike)

@@ -61,13 +61,24 @@ def _chromium(folder: Path, height: int, *words: str) -> str:
 @contextmanager
 def _serving(dashboard: Json, prometheus: str) -> Iterator[str]:
     """The page, the dashboard, and Prometheus behind /prometheus: one origin, as a browser wants it."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(json.dumps(dashboard).encode(), prometheus)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _handler(dashboard: bytes, prometheus: str) -> type[BaseHTTPRequestHandler]:
     pages = {"/": RENDER / "page.html", "/page.js": RENDER / "build/page.js", "/page.css": RENDER / "build/page.css"}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/dashboard.json":
-                self._send(200, "application/json", json.dumps(dashboard).encode())
+                self._send(200, "application/json", dashboard)
             elif path in pages:
                 self._send(200, _KINDS[pages[path].suffix[1:]], pages[path].read_bytes())
             else:
@@ -75,12 +86,7 @@ def _serving(dashboard: Json, prometheus: str) -> Iterator[str]:
 
         def do_POST(self) -> None:
             form = self.rfile.read(int(self.headers["Content-Length"]))
-            url = prometheus + self.path.removeprefix("/prometheus")
-            try:
-                with urllib.request.urlopen(url, form, timeout=60) as answer:  # noqa: S310  # the test's own Prometheus
-                    self._send(answer.status, "application/json", answer.read())
-            except urllib.error.HTTPError as error:
-                self._send(error.code, "application/json", error.read())
+            self._send(*_asked(prometheus + self.path.removeprefix("/prometheus"), form))
 
         def _send(self, status: int, kind: str, body: bytes) -> None:
             self.send_response(status)
@@ -92,11 +98,12 @@ def _serving(dashboard: Json, prometheus: str) -> Iterator[str]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    return Handler
+
+
+def _asked(url: str, form: bytes) -> tuple[int, str, bytes]:
+    try:
+        with urllib.request.urlopen(url, form, timeout=60) as answer:  # noqa: S310  # the test's own Prometheus
+            return answer.status, "application/json", answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, "application/json", error.read()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 Json = dict[str, Any]
 Choice = Mapping[str, str | list[str]]
+Answer = list[tuple[dict[str, str], float]]
 
 ALL = "$__all"
 _USED = re.compile(r"\$\{(?P<braced>\w+)(?::(?P<format>\w+(?::\w+)?))?\}|\$(?P<plain>[A-Za-z_]\w*)")
@@ -71,6 +72,8 @@ def _formatted(value: str | list[str], variable: Json, way: str) -> str:
         return quote(value, safe="") if way == "percentencode" else value
     if way == "raw":
         return value if isinstance(value, str) else ",".join(value)
+    if way == "doublequote":
+        return ",".join(f'"{one}"' for one in ([value] if isinstance(value, str) else value))
     if way == "percentencode":
         return quote(value if isinstance(value, str) else "{" + ",".join(value) + "}", safe="")
     if variable.get("multi") or variable.get("includeAll"):
@@ -111,3 +114,26 @@ def _filled(node: Any, dashboard: Json, choice: Choice) -> Any:
     if isinstance(node, list):
         return [_filled(one, dashboard, choice) for one in node]
     return {k: _filled(v, dashboard, choice) for k, v in node.items()} if isinstance(node, dict) else node
+
+
+def field_labels(labels: Mapping[str, str]) -> str:
+    """What `${__field.labels}` becomes in a link: sorted, without braces, values as they are."""
+    return ", ".join(f'{name}="{labels[name]}"' for name in sorted(labels) if name != "__name__")
+
+
+def options(variable: Json, dashboard: Json, choice: Choice, ask: Callable[[str], Answer], range_s: int) -> list[str]:
+    """What a query variable offers, asked from Prometheus as it is now."""
+    text = timed(filled_in(variable["query"], dashboard, choice), range_s=range_s, interval_s=60)
+    if match := re.fullmatch(r"label_values\((.*), (\w+)\)", text):
+        found = {labels[match[2]] for labels, _ in ask(f"group by ({match[2]}) ({match[1]})") if labels.get(match[2])}
+        return sorted(found)
+    match = re.fullmatch(r"query_result\((.*)\)", text)
+    assert match, text
+    shown = [_result_text(labels, value) for labels, value in ask(match[1])]
+    picked = [re.search(variable["regex"].strip("/"), one) for one in shown]
+    return [one[1] for one in picked if one]
+
+
+def _result_text(labels: Mapping[str, str], value: float) -> str:
+    pairs = ",".join(f'{name}="{text}"' for name, text in labels.items() if name != "__name__")
+    return f"{labels.get('__name__', '')}{{{pairs}}} {value} 0"

@@ -30,6 +30,11 @@ SCRAPE_S = 5
 BACKFILL = "6h"
 TENANTS = ("team-a", "team-b")
 WELL, SICK = "127.0.0.1:9899", "127.0.0.1:9898"  # how the exporters are called on the dashboards
+_LIVE = (
+    "anomaly_absent_seconds",
+    'anomaly_min_detectable_ratio{query="requests"}',
+    'anomaly_min_detectable_ratio{query="all_traffic"}',
+)
 _RARE_S = 0.6 * HOUR_S  # a series younger than this has too few samples to be judged
 
 
@@ -63,7 +68,7 @@ def recent_events(world: World, now_s: float) -> list[Event]:
         Event(VANISH, world.find(queue, tenant="shop", queue="orders"), now_s - 0.5 * HOUR_S),
         Event(VANISH, world.find(queue, tenant="shop", queue="mails"), 0, now_s - _RARE_S),
     ]  # fmt: skip
-    start_s = now_s - 0.7 * HOUR_S
+    start_s = now_s - 0.5 * HOUR_S
     struck = [i for i, one in enumerate(world.series) if one.labels.get("tenant") == "payments"]
     return hours + [_part(world, index, start_s + 120 * place) for place, index in enumerate(struck[:14])]
 
@@ -71,7 +76,7 @@ def recent_events(world: World, now_s: float) -> list[Event]:
 def _part(world: World, index: int, start_s: float) -> Event:
     """One series' part in the incident: traffic falls, the rest rises, one after the other."""
     falls = world.series[index].metric in ("demo_requests_per_second", "demo_network_bytes_per_second")
-    return Event(SHIFT, index, start_s, start_s + 0.4 * HOUR_S, -0.6 if falls else 1.2)
+    return Event(SHIFT, index, start_s, start_s + 0.6 * HOUR_S, -0.6 if falls else 1.2)
 
 
 @contextmanager
@@ -116,8 +121,10 @@ def _write_history(world: World, now_s: float, path: Path) -> None:
 def _complete(stage: Stage) -> bool:
     written = stage.ask("min(anomaly_exporter_backfill_ratio)")
     judged = stage.ask('count by (tenant) (anomaly_score{tenant=~"team-.*"})')
-    failed = stage.ask("anomaly_exporter_source_errors_total > 1")
-    return written == [({}, 1.0)] and len(judged) == len(TENANTS) and bool(failed)
+    # what is not part of the past comes with the first cycles
+    live = [stage.ask(selector) for selector in _LIVE]
+    failed = stage.ask("rate(anomaly_exporter_source_errors_total[1m]) > 0")
+    return written == [({}, 1.0)] and len(judged) == len(TENANTS) and all([*live, failed])
 
 
 @contextmanager
