@@ -7,12 +7,12 @@ import json
 import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.markup import Markup
 from support.watched import DAY, NOW, SERIES, Watched, rhythm
 
 from exporter.config import Config, Source, content_hash
@@ -31,8 +31,6 @@ from exporter.explain.terminal import explanation_text
 from exporter.explain.timeline import Timeline, farness
 from exporter.source.client import Client
 from exporter.source.session import open_session
-
-VOID = {"meta", "link", "br", "input"}
 
 
 def explained(
@@ -184,34 +182,6 @@ def test_what_is_not_equal_is_said_with_its_likely_cause(watched: Watched) -> No
 # --- page, terminal, JSON ---------------------------------------------------------------------------------------------
 
 
-class Reader(HTMLParser):
-    """Tags, attributes and text; fails on markup that does not nest."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags, self.text, self.open, self.attributes = list[str](), "", list[str](), list[tuple[str, str | None]]()
-        self.feed(html)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
-            self.text += data
-
-
 KINDS = [*SERIES, "spike", "new", "ended", "flat", "rare", "positive", "nobody"]
 
 
@@ -220,7 +190,7 @@ KINDS = [*SERIES, "spike", "new", "ended", "flat", "rare", "positive", "nobody"]
 def test_every_kind_of_series_has_a_page_a_text_and_json(watched: Watched, kind: str, model: str) -> None:
     found = told(watched, kind, model=model)
     html = explanation_html(found)
-    reader = Reader(html)
+    reader = Markup(html)
     assert "script" not in reader.tags
     assert not {name for name, _ in reader.attributes} & {"style", "onclick", "onload", "onerror"}
     assert not re.search(r"\b(nan|inf)\b", html.partition("<body>")[2])
@@ -244,7 +214,7 @@ def test_text_from_outside_never_becomes_markup(watched: Watched, hostile: str) 
     query = replace(found.query, name=hostile)
     found = replace(found, labels={"a": hostile, hostile: "b"}, tenant=hostile, query=query, remarks=(hostile,),
                     expr=hostile, other_hashes=(hostile,))  # fmt: skip
-    reader = Reader(explanation_html(found))
+    reader = Markup(explanation_html(found))
     assert "script" not in reader.tags
     assert "alert(1)" in reader.text
     text = explanation_text(found)

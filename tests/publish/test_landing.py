@@ -5,47 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.markup import VOID, Markup
 
 from exporter.publish.landing import MOST_UNITS, PAGE_POLICY, Landing, LandingRow, LandingUnit, duration, page_html
 
-VOID = {"meta", "link", "br", "line", "rect", "circle", "input"}
 OURS = VOID | {"html", "head", "title", "style", "body", "header", "main", "footer", "nav", "section", "svg", "div"} | {
     *("h1", "h2", "p", "a", "span", "code", "table", "thead", "tbody", "tr", "th", "td"),
     *("form", "label", "select", "option", "button"),
 }  # fmt: skip
-
-
-class Reader(HTMLParser):
-    """Collects text and tags, and fails on markup that does not nest."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.text, self.tags, self.open = "", list[str](), list[str]()
-        self.attributes: list[tuple[str, str | None]] = []
-        self.feed(html)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def unit(query: str = "q", *, tenant: str = "", error: str = "", **states: int) -> LandingUnit:
@@ -61,8 +32,8 @@ def read(
     worst: Sequence[LandingRow] = (),
     absent: Sequence[LandingRow] = (),
     **more: object,
-) -> Reader:
-    return Reader(page_html(Landing("1.2.3", units, worst, absent, **more)))
+) -> Markup:
+    return Markup(page_html(Landing("1.2.3", units, worst, absent, **more)))
 
 
 def test_an_empty_exporter_says_so() -> None:
@@ -108,7 +79,7 @@ def test_no_picture_of_what_can_not_be_drawn(value: float, upper: float) -> None
     assert "svg" not in reader.tags
 
 
-def page_text_without_style(reader: Reader) -> str:
+def page_text_without_style(reader: Markup) -> str:
     return reader.text.partition("}\n}\n")[2]
 
 

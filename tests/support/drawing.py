@@ -9,17 +9,17 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from support.browser import chromium
 from support.grafana import Choice, Json, prepared
+from support.servers import listening
 
 RENDER = Path(__file__).parents[1] / "dashboards" / "render"
 WIDTH = 1400
@@ -61,14 +61,8 @@ def _chromium(folder: Path, height: int, *words: str) -> str:
 @contextmanager
 def _serving(dashboard: Json, prometheus: str) -> Iterator[str]:
     """The page, the dashboard, and Prometheus behind /prometheus: one origin, as a browser wants it."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(json.dumps(dashboard).encode(), prometheus)) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(_handler(json.dumps(dashboard).encode(), prometheus)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def _handler(dashboard: bytes, prometheus: str) -> type[BaseHTTPRequestHandler]:

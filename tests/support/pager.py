@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import requests
+from support.servers import listening
 
 Labels = dict[str, str]
 
@@ -72,15 +72,9 @@ def answering_pager() -> Iterator[Pager]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
-        thread.start()
-        pager.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield pager
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as port:
+        pager.url = f"http://127.0.0.1:{port}"
+        yield pager
 
 
 def muted(alertmanager: str, **labels: str) -> list[Labels]:

@@ -101,6 +101,19 @@ def ask(url: str, expr: str, **form: float) -> list[dict[str, Any]]:
 
 
 @contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """The port of an HTTP server with this handler."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def target_showing(page: Callable[[float], str | bytes]) -> Iterator[int]:
     """The port of a target whose page is made of the time (unix seconds) it is asked at."""
 
@@ -117,14 +130,8 @@ def target_showing(page: Callable[[float], str | bytes]) -> Iterator[int]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as port:
+        yield port
 
 
 def scrape_of(job: str, port: int, instance: str = "", **more: object) -> dict[str, Any]:
