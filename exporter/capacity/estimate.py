@@ -33,11 +33,11 @@ _ROWS_MEASURED = 64
 _READ_SERIES_S = 0.4e-6  # 0.04 for the newest samples of 100,000 series
 _READ_POINT_S = 0.08e-6  # 0.16 for a window of 2,000,000 points, scanned and stored
 _JUDGE_S = {"robust_band": 0.15e-6, "shesd": 0.1e-6, "shift": 0.2e-6, "stale": 0.06e-6}
-_OPEN_S = {"robust_band": 9.5e-6, "shesd": 0.1e-6, "shift": 0.2e-6, "stale": 0.06e-6}  # of a column
+_OPEN_S = {"robust_band": 2.6e-6, "shesd": 0.1e-6, "shift": 0.2e-6, "stale": 0.06e-6}  # of a column
 _FIT_POINT_S = {"robust_band": 80e-9, "shesd": 15e-9, "shift": 25e-9, "stale": 2.5e-9}  # of a sample in the window
 _STL_POINT_S = 33e-6  # S-H-ESD with `seasonal: stl`
 _GATHER_POINT_S = 17e-9  # of a sample in the window, once for all models: copied, sorted, summarised
-_LINE_S = 0.8e-6  # of a line of the page, written and packed
+_LINE_S = 0.24e-6  # of a line of the page, written and packed
 _WRITE_S = 0.4e-6  # of a sample by remote write
 
 # The servers, CPU seconds.
