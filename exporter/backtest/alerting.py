@@ -97,30 +97,30 @@ def alerts_of(
 ) -> Alerts:
     """The alerts of a query from its points and presences by model; `groups` (rows,) are the groups of its series."""
     models = models_of(query)
-    active = _active(query, grid, [points[name] for name in models])
-    watched = _watched(query.alert, grid, [present[name] for name in models])
-    alert = query.alert
-    single = fired(active, evaluations(alert.for_s, grid), evaluations(alert.keep_firing_for_s, grid))
-    storms = storms_of(alert, groups, active, watched)
+    alert, keep = query.alert, evaluations(query.alert.keep_firing_for_s, grid)
+    told, seen = [points[name] for name in models], [present[name] for name in models]
+    single = fired(_active(query, grid, told, alert.lookback_s), evaluations(alert.for_s, grid), keep)
+    active = _active(query, grid, told, alert.storm_lookback_s)
+    storms = storms_of(alert, groups, active, _watched(alert.storm_lookback_s, grid, seen), keep)
     return Alerts(single, muted_by(storms.firings, single, groups), storms)
 
 
-def _active(query: Query, grid: Grid, points: Sequence[Points]) -> Runs:
-    """When the expression of AnomalyDetected is true, by series: for a consensus, that of all models, at least two."""
+def _active(query: Query, grid: Grid, points: Sequence[Points], lookback_s: int) -> Runs:
+    """When each series has been anomalous within the look-back: for a consensus, by all models, at least two."""
     if query.alert.model == CONSENSUS and len(points) == 1:
         return NO_RUNS
     each = []
     for of_model in points:
         told = of_model.part(told_of(query, of_model))
         start = told.column * grid.every
-        each.append(united(told.row, start, start + evaluations(query.alert.lookback_s, grid)))
+        each.append(united(told.row, start, start + evaluations(lookback_s, grid)))
     return common(tuple(each)).cut(grid.first * grid.every, grid.end + 1)
 
 
-def _watched(alert: Alert, grid: Grid, present: Sequence[Present]) -> Runs:
+def _watched(lookback_s: int, grid: Grid, present: Sequence[Present]) -> Runs:
     """When each series has a score of any of the models within the look-back."""
     row, first, last = (np.concatenate([getattr(one, name) for one in present]) for name in ("row", "first", "last"))
-    found = united(row, first * grid.every, last * grid.every + evaluations(alert.lookback_s, grid))
+    found = united(row, first * grid.every, last * grid.every + evaluations(lookback_s, grid))
     return found.cut(grid.first * grid.every, grid.end + 1)
 
 
@@ -140,8 +140,8 @@ def fired(active: Runs, wait: int, keep: int) -> Firings:
     return Firings(active.row[begin], since, since + wait, active.end[last] + keep)
 
 
-def storms_of(alert: Alert, groups: I64, active: Runs, watched: Runs) -> Storms:
-    """When enough series of a group are anomalous at once. The rule has neither `for` nor `keep_firing_for`."""
+def storms_of(alert: Alert, groups: I64, active: Runs, watched: Runs, keep: int) -> Storms:
+    """When enough series of a group are anomalous at once. The rule has no `for`."""
     row = np.concatenate([groups[each.row] for each in (active, active, watched, watched)])
     time = np.concatenate([active.start, active.end, watched.start, watched.end])
     anomalous = np.repeat([1, -1, 0, 0], [len(active), len(active), len(watched), len(watched)])
@@ -149,7 +149,7 @@ def storms_of(alert: Alert, groups: I64, active: Runs, watched: Runs) -> Storms:
     group, moment, many = summed(row, time, anomalous)
     of = summed(row, time, seen)[2]
     enough = (many >= alert.min_series) & (many >= alert.min_share * of - 1e-9 * of)
-    firings = fired(where_true(group, moment, enough), 0, 0)
+    firings = fired(where_true(group, moment, enough), 0, keep)
     return Storms(firings, *_worst(firings, group, moment, many, of))
 
 

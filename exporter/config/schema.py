@@ -206,6 +206,12 @@ class Alert:
     share_severity: str = "critical"
     group_by: tuple[str, ...] = ()
 
+    @property
+    def storm_lookback_s(self) -> int:
+        """The look-back of AnomalyShareHigh. It ends a minute later than the single alerts whose last anomalous sample
+        is the same: rules are evaluated at different moments, and what it mutes must not be heard as it ends."""
+        return self.lookback_s + 60
+
 
 @dataclass(frozen=True, slots=True)
 class Links:

@@ -40,6 +40,7 @@ class Storm:
     look: Look
     min_share: float
     min_series: int
+    keep_firing_for_s: int
     severity: str
     group_by: tuple[str, ...]
 
@@ -72,7 +73,8 @@ or `series_alertname`; without that, two series that differ only there would mak
 
 _SHARE_NOTE = """\
 In a group of its own: it must not wait for thousands of texts of the group above during the incident it reports.
-It mutes the single alerts of its group by the inhibit rules of alertmanager-inhibit.yml."""
+It mutes the single alerts of its group by the inhibit rules of alertmanager-inhibit.yml, and looks back a minute
+longer, so that it does not end before them."""
 
 _ONE_SIDED_NOTE = """\
 Queries whose bands have two sides and that alert on one of them. The score of that side is recorded first: it is 0 on
@@ -91,8 +93,8 @@ def storm_of(alert: Alert, side: str) -> Storm | None:
     """What makes the rule of storms; None where it is switched off."""
     if not alert.enabled:
         return None
-    look = Look(alert.model, alert.lookback_s, side)
-    return Storm(look, alert.min_share, alert.min_series, alert.share_severity, alert.group_by)
+    look = Look(alert.model, alert.storm_lookback_s, side)
+    return Storm(look, alert.min_share, alert.min_series, alert.keep_firing_for_s, alert.share_severity, alert.group_by)
 
 
 def _side(query: Query) -> str:
@@ -133,6 +135,7 @@ def _storm(storm: Storm, scope: Scope, queries: Iterable[Query], words: Annotati
         f"{share}\n>= {storm.min_share:g}",
         storm.severity,
         words.storm(storm.look, storm.group_by, _interval_s(queries, scope)),
+        keep_firing_for_s=storm.keep_firing_for_s,
         query=scope.label,
     )
 

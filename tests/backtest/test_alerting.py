@@ -44,14 +44,16 @@ def firing(firings: Firings, rows: int, query: Query, columns: int = COLUMNS) ->
     return out
 
 
-def naive_active(query: Query, scores: dict[str, np.ndarray]) -> np.ndarray:
+def naive_active(query: Query, scores: dict[str, np.ndarray], lookback_s: int = 0) -> np.ndarray:
+    """Which rows are anomalous at each evaluation, within the look-back of the single alerts or another one."""
+    lookback_s = lookback_s or query.alert.lookback_s
     rows, columns = next(iter(scores.values())).shape
     end = made_grid(columns, query).end
     found = np.ones((rows, end + 1), bool)
     for matrix in scores.values():
         for row in range(rows):
             samples = {c * query.step_s: s for c, s in enumerate(matrix[row].tolist()) if s == s}
-            at = [active_at(samples, k * query.interval_s, query.alert.lookback_s) for k in range(end + 1)]
+            at = [active_at(samples, k * query.interval_s, lookback_s) for k in range(end + 1)]
             found[row] &= at
     return found
 
@@ -96,8 +98,9 @@ def test_storms_are_shares_of_their_group(rows, share, series, groups):
     query = asked(Alert(min_share=share, min_series=series))
     matrix = np.array(rows)
     result = found(query, {"robust_band": matrix}, groups)
-    active = naive_active(query, {"robust_band": matrix})
-    seen = naive_active(query, {"robust_band": np.where(np.isnan(matrix), np.nan, 9.0)})
+    lookback_s = query.alert.storm_lookback_s
+    active = naive_active(query, {"robust_band": matrix}, lookback_s)
+    seen = naive_active(query, {"robust_band": np.where(np.isnan(matrix), np.nan, 9.0)}, lookback_s)
     storms = firing(result.storms.firings, 2, query)
     for group in (0, 1):
         own = np.array(groups) == group

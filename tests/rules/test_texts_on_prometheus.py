@@ -182,7 +182,7 @@ def test_the_storm_is_told_with_its_worst_series(prometheus: str, target: int) -
         "alertname": names.ALERT_SHARE, "query": "requests", "tenant": "team-a", "severity": "critical",
     }  # fmt: skip
     count = len(SOURCES)
-    assert texts["description"].startswith(f"{count} of {count} series were outside their bands within the last 15 min")
+    assert texts["description"].startswith(f"{count} of {count} series were outside their bands within the last 16 min")
     assert f"Above their expected value now: {count}." in texts["description"]
     assert texts["description"].count(" score 4.5.") == 3
     assert texts["explain_url"].startswith(
