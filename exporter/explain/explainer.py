@@ -191,11 +191,11 @@ class _Case:
         latest = self.live.latest(self.tenant, query.name, found.labels) if self.live and present else None
         published = self._publication(found, added, at_s, latest)
         cycles = self._cycles(cycle_s, at_s, published, latest)
-        recorded = record(self._reader(found.narrowed.expr), query, found.labels, cycles, found.count)
+        later = self._later(cycles, published)
+        recorded = record(self._reader(found.narrowed.expr), query, found.labels, [*cycles, *later], found.count)
         offset = latest.offset if latest else None
-        return self._explanation(
-            found, at_s, recorded, match(query, recorded, cycles, published, offset), published, latest
-        )
+        matched = match(query, recorded, cycles, published, offset, later)
+        return self._explanation(found, at_s, recorded, matched, published, latest)
 
     def _cycle(self, at_s: float, *, present: bool) -> int:
         """The cycle whose verdict was in force: of the running exporter the last one, else the newest of the grid."""
@@ -222,6 +222,12 @@ class _Case:
             return [cycle_s]
         last = min(cycle_s, int(published.time_s // interval_s) * interval_s)
         return [last - back * interval_s for back in range(_CYCLES_BACK)][::-1]
+
+    def _later(self, cycles: list[int], published: Publication) -> list[int]:
+        """The cycle after the published numbers: what came by remote write has the time of the judged sample."""
+        interval_s = self.query.interval_s
+        following = math.ceil(published.time_s / interval_s) * interval_s if published else 0
+        return [following] if cycles[-1] < following <= self.now_s else []
 
     def _explanation(
         self,

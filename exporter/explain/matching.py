@@ -8,7 +8,7 @@ otherwise: each of these is tried where the published numbers are other ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.config import Query
@@ -33,14 +33,20 @@ class Match:
 
 
 def match(
-    query: Query, recorded: Recorded, cycles: list[int], published: Publication, offset: float | None = None
+    query: Query,
+    recorded: Recorded,
+    cycles: list[int],
+    published: Publication,
+    offset: float | None = None,
+    later: Sequence[int] = (),
 ) -> Match:
     """The verdict in force at the last of some cycles (ascending), or the published one of any of them.
 
-    `offset` is that of the running exporter, where it is known.
+    `offset` is that of the running exporter, where it is known. `later` cycles may have published it, too, but are in
+    force for nothing else.
     """
     now = Replayed(query, recorded, cycles[-1], offset)
-    moments = list(_moments(query, recorded, cycles))
+    moments = [*_moments(query, recorded, cycles), *_moments(query, recorded, later)]
     tried: list[Moment] = []
     for cut, cycle_s in moments if published else ():
         replayed = Replayed(query, cut, cycle_s, offset)
@@ -65,7 +71,7 @@ def _centred_otherwise(query: Query, tried: list[Moment], published: Publication
     return None
 
 
-def _moments(query: Query, recorded: Recorded, cycles: list[int]) -> Iterator[Moment]:
+def _moments(query: Query, recorded: Recorded, cycles: Sequence[int]) -> Iterator[Moment]:
     """What may have been judged, and when; the likely ones first."""
     seen = set()
     for cycle_s in reversed(cycles):

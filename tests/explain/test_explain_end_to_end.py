@@ -113,6 +113,28 @@ def test_a_past_verdict_has_the_digits_that_prometheus_scraped(
                 assert published(verdict[name]) == numbers[f"anomaly_{name}", model, text_key(own)]
 
 
+def test_a_past_verdict_that_was_written_has_the_time_of_its_sample(
+    prometheus: RunningPrometheus, tmp_path: Path
+) -> None:
+    target = f"{{url: '{prometheus.url}/api/v1/write', queue_config: {{batch_send_deadline: 100ms}}}}"
+    start = f"{START}metrics_page: self\nremote_write: [{target}]\n"
+    config = tmp_path / "config.yml"
+    config.write_text(config_text(prometheus.url, {"written": "expr: sales"}, start=start))
+    range_of_tea = 'anomaly_score{query="written",good="tea",model="robust_band"}[1m]'
+    with running_exporter(config) as running:
+        wait_until(lambda: len(_matrix(prometheus, range_of_tea)) >= 4, "verdicts are written", 300)
+        for at_s, score in _matrix(prometheus, range_of_tea)[1:4]:
+            told = as_json(running, query="written", series=TEA, at=f"{at_s:.3f}")
+            assert told["published"]["where"] == "the source"
+            assert told["published"]["equal"], told["published"]
+            assert told["verdicts"]["robust_band"]["score"] == score  # written with all its digits
+
+
+def _matrix(prometheus: RunningPrometheus, expr: str) -> list[tuple[float, float]]:
+    answer = requests.post(f"{prometheus.url}/api/v1/query", data={"query": expr}, timeout=30).json()
+    return [(at_s, float(text)) for each in answer["data"]["result"] for at_s, text in each["values"]]
+
+
 def text_key(labels: dict[str, str]) -> str:
     return json.dumps(dict(sorted(labels.items())))
 

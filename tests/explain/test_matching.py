@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,18 @@ def test_a_scrape_that_shows_an_earlier_cycle_is_explained_by_that_cycle() -> No
     assert found.equal
     assert found.replayed.cycle_s == then_s
     assert found.replayed.value == told.value
+
+
+def test_what_has_the_time_of_its_sample_is_explained_by_the_cycle_after_it() -> None:
+    watched = Watched({"a": rhythm})
+    cycle_s = watched.run(3)
+    told = replace(publication(watched, "a", cycle_s), time_s=cycle_s - 30.0)
+    before = [cycle_s - 180, cycle_s - 120, cycle_s - 60]
+    recorded = watched.recorded("a", cycle_s, 4)
+    assert match(watched.query, recorded, before, told).equal is False
+    found = match(watched.query, recorded, before, told, later=[cycle_s])
+    assert found.equal
+    assert (found.replayed.cycle_s, found.replayed.value) == (cycle_s, told.value)
 
 
 def test_a_sample_that_came_after_its_cycle_is_left_out() -> None:

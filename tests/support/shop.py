@@ -83,7 +83,7 @@ def running_prometheus(folder: Path) -> Iterator[RunningPrometheus]:
                 scrape_of("anomaly-exporter", exporter_port, honor_labels=True),
             ],
         }
-        with prometheus_in(folder, config) as url:
+        with prometheus_in(folder, config, "--web.enable-remote-write-receiver") as url:
             server = RunningPrometheus(url, shop, exporter_port)
             wait_until(
                 lambda: len(server.ask('sales and on() (up{job="shop"} == 1)')) == len(GOODS),
