@@ -10,7 +10,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from exporter.models import shesd
+from exporter.models import esd, season, shesd
 from exporter.models.settings import ShesdSettings
 from tests.naive import shesd as naive
 from tests.naive.windows import GAPS, KINDS, make
@@ -84,14 +84,14 @@ def test_the_first_two_of_them_are_masked_by_the_third() -> None:
 
 @pytest.mark.parametrize("alpha", [0.001, 0.05, 0.3])
 def test_critical_values_are_rosners(alpha: float) -> None:
-    table = shesd.critical_values(alpha, 54)
+    table = esd.critical_values(alpha, 54)
     assert np.isnan(table[:3]).all()
     want = [naive.critical(alpha, 54, 54 - m + 1) for m in range(3, 55)]
     np.testing.assert_allclose(table[3:], want, rtol=1e-9)
 
 
 def test_critical_values_of_a_tiny_level_keep_their_precision() -> None:
-    table = shesd.critical_values(1e-12, 100_000)
+    table = esd.critical_values(1e-12, 100_000)
     assert np.isfinite(table[1000:]).all()
     assert (np.diff(table[1000:]) > 0).all()
 
@@ -103,19 +103,19 @@ def test_critical_values_of_a_tiny_level_keep_their_precision() -> None:
 def test_the_network_sorts_every_pattern_of_zeros_and_ones(size: int) -> None:
     """What sorts all of them sorts everything (Knuth's zero-one principle)."""
     table = np.array(list(itertools.product([0, 1], repeat=size)), np.float32).T.copy().reshape(size, -1)
-    shesd._sort_columns(table, shesd.sorting_network(size))
+    season._sort_columns(table, season.sorting_network(size))
     assert (np.diff(table, axis=0) >= 0).all()
 
 
 def test_seven_days_take_sixteen_exchanges() -> None:
-    assert len(shesd.sorting_network(7)) == 16
+    assert len(season.sorting_network(7)) == 16
 
 
 @pytest.mark.parametrize("size", [13, 14, 28, 31, 60, 365])
 def test_the_network_sorts_long_columns(size: int) -> None:
     table = np.random.default_rng(size).normal(size=(size, 40)).astype(np.float32)
     want = np.sort(table, axis=0)
-    shesd._sort_columns(table, shesd.sorting_network(size))
+    season._sort_columns(table, season.sorting_network(size))
     np.testing.assert_array_equal(table, want)
 
 
@@ -138,7 +138,7 @@ few_values = st.sampled_from([np.float32(x) for x in (-3, -1, -0.5, 0, 0, 0, 0.5
 def test_moving_pointers_are_the_textbook_test(x: F32, max_anoms: float, floor: float, alpha: float) -> None:
     ordered = np.sort(x)
     most = min(max(1, int(max_anoms * len(x) + 1e-9)), (len(x) - 1) // 2)
-    found, middle, scale = shesd.extremes(ordered, len(x), most, floor, shesd.critical_values(alpha, len(x)))
+    found, middle, scale = esd.extremes(ordered, len(x), most, floor, esd.critical_values(alpha, len(x)))
     outliers, want_middle, want_scale = naive.robust_esd([float(v) for v in x], alpha, max_anoms, floor)
     assert found == outliers
     assert middle == want_middle
@@ -147,9 +147,9 @@ def test_moving_pointers_are_the_textbook_test(x: F32, max_anoms: float, floor: 
 
 def test_two_middle_values_are_averaged_without_rounding() -> None:
     pair = np.array([1e8, 1e8 + 8], np.float32)  # their float32 sum would lose the 8
-    assert shesd._middle(pair) == 1e8 + 4
+    assert esd._middle(pair) == 1e8 + 4
     out = np.empty(1)
-    shesd._column_medians(pair.reshape(2, 1), np.array([2], np.int32), out)
+    season._column_medians(pair.reshape(2, 1), np.array([2], np.int32), out)
     assert out[0] == 1e8 + 4
 
 
@@ -158,7 +158,7 @@ def test_two_middle_values_are_averaged_without_rounding() -> None:
 def test_mad_by_binary_search(x: F32) -> None:
     ordered = np.sort(x)
     middle = float(np.median(ordered.astype(float)))
-    assert shesd._mad_of_sorted(ordered, middle) == np.median(np.abs(ordered.astype(float) - middle))
+    assert esd._mad_of_sorted(ordered, middle) == np.median(np.abs(ordered.astype(float) - middle))
 
 
 @settings(deadline=None)
@@ -169,7 +169,7 @@ def test_mad_by_binary_search(x: F32) -> None:
 def test_merging_is_sorting(a: F32, b: F32) -> None:
     both = np.concatenate([[np.float32(9)], np.sort(a), np.sort(b), [np.float32(9)]]).astype(np.float32)
     out = np.full(len(both), np.nan, np.float32)
-    shesd._merge(both, 1, 1 + len(a), 1 + len(a) + len(b), out)
+    esd._merge(both, 1, 1 + len(a), 1 + len(a) + len(b), out)
     np.testing.assert_array_equal(out[1:-1], np.sort(both[1:-1]))
     assert np.isnan(out[[0, -1]]).all()
 
@@ -401,10 +401,10 @@ def test_a_smallest_floor_still_gives_a_width() -> None:
 
 
 def test_blocks_are_counted_back_from_the_end() -> None:
-    assert shesd.block_edges(2016, 288).tolist() == [0, 1152, 2016]
-    assert shesd.block_edges(4032, 288).tolist() == [0, 1440, 2304, 3168, 4032]
-    assert shesd.block_edges(863, 288).tolist() == [0, 863]
-    assert shesd.block_edges(0, 288).tolist() == [0, 0]
+    assert esd.block_edges(2016, 288).tolist() == [0, 1152, 2016]
+    assert esd.block_edges(4032, 288).tolist() == [0, 1440, 2304, 3168, 4032]
+    assert esd.block_edges(863, 288).tolist() == [0, 863]
+    assert esd.block_edges(0, 288).tolist() == [0, 0]
 
 
 # The season of STL

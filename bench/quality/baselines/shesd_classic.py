@@ -16,7 +16,7 @@ from bench.quality.baselines.ranks import esd_bands
 from bench.quality.baselines.spans import Spans, fit_columns, held, in_half_widths, samples, spans
 from bench.quality.corpus import F64, I64, Grid
 from exporter.kernels import kernel
-from exporter.models.shesd import critical_values
+from exporter.models.esd import critical_values
 
 ALPHA = 0.05
 MOST_SHARE = 0.1
