@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from exporter import names
 from exporter.config import Config, Links
 from exporter.rules.annotations import Annotations
-from exporter.rules.expressions import UNIT, by, in_words, indented
+from exporter.rules.expressions import UNIT, by, indented
 from exporter.rules.rule import AlertRule, Group
-from exporter.rules.scope import Scope, scopes
 
 MIN_UNWATCHABLE_SHARE = 0.25
 _UNWATCHABLE = "sparse|failed"
@@ -20,23 +19,17 @@ _SLACK_S = 300
 _CRITICAL, _WARNING = "critical", "warning"
 
 _NOTE = """\
-About the exporter itself. Queries that are judged every 6 minutes or less often need the rules that are written from
-the config: 900 seconds are too few for them. A series is unwatchable when it has too few samples (sparse), no model
+About the exporter itself. Verdicts are stale after a quarter of an hour, or after two intervals of their query and a
+little more. A series is unwatchable when it has too few samples (sparse), no model
 gives a verdict (failed) or a limit keeps it out (shed). Warming series are new and not counted; nor are absent ones,
 which have an alert of their own."""
 
 
 def health_group(config: Config | None) -> Group:
-    """The alerts about the exporter; with a config, how old verdicts may be follows from the interval of the query."""
+    """The alerts about the exporter; the config has the links for their texts."""
     words = Annotations(config.links if config else Links())
-    ages = scopes(config.queries if config else (), lambda query: age_limit_s(query.interval_s), _LEAST_AGE_S)
-    rules = (_down(words), *(_verdicts(*each, words) for each in ages), _source(words), _unwatchable(words))
+    rules = (_down(words), _verdicts(words), _source(words), _unwatchable(words))
     return Group("anomaly-exporter", _NOTE, rules)
-
-
-def age_limit_s(interval_s: int) -> int:
-    """How old the newest judged sample may be: a quarter of an hour, or two intervals and a little."""
-    return max(_LEAST_AGE_S, 2 * interval_s + _SLACK_S)
 
 
 def _down(words: Annotations) -> AlertRule:
@@ -45,13 +38,17 @@ def _down(words: Annotations) -> AlertRule:
     return AlertRule(names.ALERT_DOWN, f"{up} == 0 or absent({up})", _CRITICAL, annotations, _FOR_S)
 
 
-def _verdicts(limit_s: int, scope: Scope, words: Annotations) -> AlertRule:
-    newest = f"max {by(*UNIT)} ({names.SELF_VERDICT_TIME}{scope.selector()})"
-    annotations = words.of_exporter(names.ALERT_VERDICTS, "verdicts", "query", limit_words=in_words(limit_s))
-    # 0 stands for "nothing judged yet".
-    return AlertRule(
-        names.ALERT_VERDICTS, f"time() - {newest} > {limit_s}", _WARNING, annotations, _FOR_S, query=scope.label
-    )
+def _verdicts(words: Annotations) -> AlertRule:
+    newest = f"max {by(*UNIT)} ({names.SELF_VERDICT_TIME})"  # 0 stands for "nothing judged yet"
+    expr = f"time() - {newest}\n>\n{_oldest(f'max {by(*UNIT)} ({names.SELF_QUERY_INTERVAL})')}"
+    of_query = _oldest(f"max({names.SELF_QUERY_INTERVAL}{{query=%q,tenant=%q}})")
+    annotations = words.of_exporter(names.ALERT_VERDICTS, "verdicts", "query", limit=of_query)
+    return AlertRule(names.ALERT_VERDICTS, expr, _WARNING, annotations, _FOR_S)
+
+
+def _oldest(interval: str) -> str:
+    """How old the newest judged sample may be: a quarter of an hour, or two intervals and a little."""
+    return f"clamp_min(2 * {interval} + {_SLACK_S}, {_LEAST_AGE_S})"
 
 
 def _source(words: Annotations) -> AlertRule:

@@ -51,7 +51,7 @@ def wanted(key: str) -> dict[tuple[tuple[str, str], ...], float]:
 @pytest.fixture(scope="module")
 def page() -> Page:
     registry = CollectorRegistry()
-    SelfMetrics(registry, ["timeout"]).register_unit("", "q", ["shesd"])
+    SelfMetrics(registry, ["timeout"]).register_unit("", "q", ["shesd"], 60)
     text, made = LabelText(), Page(registry)
     for row, source in enumerate(SOURCE):
         text.set_row(row, exported_labels(source, {"query": "q", "model": "shesd"}))

@@ -36,6 +36,7 @@ class Receipt:
     filled_columns: int = 3
     slow_scans: int = 1
     remarks: Counter[str] = field(default_factory=lambda: Counter(warning=2, late=5, duplicate=0))
+    missing_s: int = 7200
     newest_s: float = 1_699_999_990.0
     window_bytes: int = 4096
     wall_s: float = 0.3
@@ -61,7 +62,7 @@ class Page:
 @pytest.fixture
 def page() -> Page:
     made = Page("timeout", "bad_query")
-    made.metrics.register_unit("t", "q", ["shesd", "robust_band"])
+    made.metrics.register_unit("t", "q", ["shesd", "robust_band"], 60)
     return made
 
 
@@ -98,6 +99,7 @@ def test_a_good_cycle_is_counted(page: Page) -> None:
     assert page.value("source_warnings_total", **UNIT, kind="warning") == 4
     assert page.value("source_warnings_total", **UNIT, kind="late") is None
     assert page.value("window_bytes", **UNIT) == 4096
+    assert page.value("window_missing_seconds", **UNIT) == 7200
     assert page.value("verdict_timestamp_seconds", **UNIT) == 1_699_999_990
     assert page.value("cycle_duration_seconds_sum", **UNIT) == pytest.approx(0.6)
     assert page.value("cycle_cpu_seconds_total", **UNIT) == pytest.approx(0.4)
@@ -107,7 +109,7 @@ def test_a_good_cycle_is_counted(page: Page) -> None:
 
 @pytest.mark.parametrize(("most", "shown"), [(None, float("inf")), (0, 0), (100, 100)])
 def test_how_many_series_may_be_watched_is_shown(page: Page, most: int | None, shown: float) -> None:
-    page.metrics.register_unit("t", "q", ["shesd"], most)
+    page.metrics.register_unit("t", "q", ["shesd"], 60, most)
     assert page.value("series_limit", **UNIT) == shown
     page.metrics.forget_unit("t", "q")
     assert page.value("series_limit", **UNIT) is None
@@ -142,7 +144,7 @@ def test_running_out_of_memory_is_not_the_sources_fault(page: Page) -> None:
 
 
 def test_the_source_is_up_while_one_query_of_the_tenant_works(page: Page) -> None:
-    page.metrics.register_unit("t", "other", ["shesd"])
+    page.metrics.register_unit("t", "other", ["shesd"], 60)
     assert page.value("source_up", tenant="t") is None
     page.metrics.record("t", "q", Receipt(error="x", reason="bad_query"))
     assert page.value("source_up", tenant="t") == 0
@@ -203,7 +205,7 @@ def test_a_forgotten_unit_leaves_nothing(page: Page) -> None:
 
 
 def test_other_units_are_left_alone(page: Page) -> None:
-    page.metrics.register_unit("", "q", ["shesd"])
+    page.metrics.register_unit("", "q", ["shesd"], 60)
     page.metrics.observer("")("ok", 5)
     page.metrics.record("", "q", Receipt())
     page.metrics.forget_unit("t", "q")
@@ -215,7 +217,7 @@ def test_other_units_are_left_alone(page: Page) -> None:
 def test_registering_again_keeps_counts_and_drops_models_that_are_gone(page: Page) -> None:
     page.metrics.record("t", "q", Receipt(error="x", reason="eclipse"))
     page.metrics.record("t", "q", Receipt())
-    page.metrics.register_unit("t", "q", ["robust_band"])
+    page.metrics.register_unit("t", "q", ["robust_band"], 60)
     assert page.value("cycles_total", **UNIT, outcome="ok") == 1
     assert page.value("source_errors_total", **UNIT, reason="eclipse") == 1
     assert page.value("fits_total", **UNIT, model="robust_band") == 4
@@ -275,7 +277,7 @@ def test_threads_lose_no_count(page: Page) -> None:
 
 def test_children_stand_in_the_order_of_their_words() -> None:
     registry = CollectorRegistry()
-    SelfMetrics(registry).register_unit("", "q", ["b", "a"])
+    SelfMetrics(registry).register_unit("", "q", ["b", "a"], 60)
     (series,) = (family for family in registry.collect() if family.name == "anomaly_exporter_series")
     assert tuple(sample.labels["state"] for sample in series.samples) == STATES
 

@@ -21,7 +21,6 @@ from exporter.config import Config, Query, parse
 from exporter.config.schema import CONSENSUS
 from exporter.errors import AnomalyExporterError, ConfigError
 from exporter.rules.alerts import series_groups
-from exporter.rules.health import age_limit_s
 from exporter.rules.inhibit import inhibitions
 from exporter.rules.rule import AlertRule
 from exporter.rules.writing import FORMATS, Format, files, refuse, write_rules
@@ -198,11 +197,6 @@ def test_switched_off_at_the_top_leaves_the_alerts_about_the_exporter() -> None:
     assert {rule["alert"] for rule in found} == {
         names.ALERT_DOWN, names.ALERT_VERDICTS, names.ALERT_SOURCE, names.ALERT_UNWATCHABLE,
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(("interval_s", "limit_s"), [(1, 900), (60, 900), (300, 900), (600, 1500), (3600, 7500)])
-def test_verdicts_may_be_as_old_as_the_interval_makes_them(interval_s: int, limit_s: int) -> None:
-    assert age_limit_s(interval_s) == limit_s
 
 
 # --- links ------------------------------------------------------------------------------------------------------------
