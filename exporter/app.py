@@ -175,7 +175,7 @@ class App:
         for tenant in tenant_ids(config):
             client = make_client(config, session, tenant, observe=self.metrics.observer(tenant), stop=self._abandon)
             for query in config.queries:
-                reader = make_reader(config, client, query)
+                reader = replace(make_reader(config, client, query), of_now=True)
                 unit = self._kept(keep, tenant, query, reader) or self._made(config, tenant, query, reader)
                 units[unit.key] = unit
                 self._past_readers[unit.key] = replace(reader, max_in_flight=1)  # live cycles need their share
@@ -213,7 +213,7 @@ class App:
             families,
             writer() if config.remote_write else None,
         )
-        self.metrics.register_unit(tenant, query.name, models, query.most_series)
+        self.metrics.register_unit(tenant, query.name, models, query.interval_s, query.most_series)
         for counter in raw_counters(query.expr):
             log.warning(raw_counter_advice(counter), extra={"query": query.name})
 

@@ -184,7 +184,7 @@ def _duration_s(text: str) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    set_up(arguments.log_level, arguments.log_format)
+    set_up(arguments.log_level, arguments.log_format, spooled=True)
     from exporter.app import App
     from exporter.compilation import prepare
 
@@ -197,7 +197,7 @@ def _run(arguments: argparse.Namespace) -> int:
     log.info("stopped" if ended else "stopped; a cycle was abandoned")
     if not ended:
         # Its thread can't be ended from outside and would keep the process alive. It holds no file and no lock.
-        sys.stderr.flush()
+        logging.shutdown()  # writes what waits
         os._exit(0)
     return 0
 

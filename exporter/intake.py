@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,12 @@ import numpy.typing as npt
 from exporter.config.schema import Query
 from exporter.kernels import kernel
 from exporter.samples import SampleBatch
-from exporter.series import REJECTED, SHED, SeriesTable
+from exporter.names import COLLISION
+from exporter.series import REJECTED, RIVAL, SeriesTable, refused_for, rivals, waiting
+from exporter.source.reach import Cut, Why, is_short
 from exporter.source.scan import Answer
-from exporter.window import Window, Written
+from exporter.succession import present_rivals, succeed
+from exporter.window import NEVER, Window, Written
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -31,6 +34,7 @@ _MISSED_SAMPLES = 2.5  # a series is missing when this many of its usual sample 
 _LOOK_AGAIN = 1.5  # intervals: half a one more than needed, for samples that become visible late
 _NAMED = 3  # of the series that are shed
 _NAMED_CHARS = 300
+_NAMED_RIVALS = 100
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +54,21 @@ class Reads(Protocol):
         """Whether the values at `time_s` only repeat samples from before `since_s`."""
 
 
+@runtime_checkable
+class Probes(Protocol):
+    """Whoever reads a server can ask it, too, why it gave less than was asked for."""
+
+    def why_short(self, start_s: int, began_s: int, end_s: int) -> Why:
+        """Why the values of a span begin at `began_s` only."""
+
+
 @dataclass(slots=True)
 class Intaken:
     """What one update brought: counts for the receipt, the rows that are new, and the server's remarks.
 
     ``shed``: series of the newest answer that have no row because of a limit; ``shed_names`` a few of them.
+    ``cut``: a span of which the server gave the end only. ``refused``: series of it that are not watched for another
+    reason, by reason (names.REFUSALS).
     """
 
     new_rows: list[I64] = field(default_factory=list)
@@ -64,7 +78,9 @@ class Intaken:
     repeated: bool = False
     shed: int = 0
     shed_names: tuple[str, ...] = ()
+    refused: dict[str, int] = field(default_factory=dict)
     slow_scans: int = 0
+    cut: Cut | None = None
     remarks: Counter[str] = field(default_factory=Counter)
     texts: set[str] = field(default_factory=set)
 
@@ -143,11 +159,18 @@ class Intake:
         self._new: list[I64] = []  # rows that no update that went well has told of
         self._unplaced = np.zeros(0, np.bool_)  # rows without a sample yet
         self._shed, self._shed_names = 0, tuple[str, ...]()
+        self._refused: dict[str, int] = {}
+        self._contested: F64 = np.empty(0)  # since when each row has had a rival (s); NaN: it has none, inf: that is told
+        self._cuts: list[Cut] = []
 
     @property
     def loaded(self) -> bool:
         """Whether the window has been read once."""
         return self._complete is not None
+
+    def is_before(self, time_s: int) -> bool:
+        """Whether this time lies so far before the last read that the clock must have been set back."""
+        return time_s < self._covered_s - LOOKBACK_S
 
     def absent_after_s(self) -> F64:
         """Age in seconds of each row's newest sample (rows,) beyond which its series counts as missing."""
@@ -159,6 +182,12 @@ class Intake:
         allowed: F64 = np.maximum(cycle, usual)
         return allowed
 
+    def cuts(self, time_s: int) -> list[Cut]:
+        """The spans of the window that ends at a time which the server has not given, oldest first."""
+        low_s = time_s - self._query.window_s
+        self._cuts = [cut for cut in self._cuts if cut.missing_s(low_s, time_s)]
+        return self._cuts
+
     def use(self, reader: Reads) -> None:
         """Read through another reader from now on; what has been read stays."""
         self._reader = reader
@@ -167,15 +196,16 @@ class Intake:
         """Bring the window up to `time_s` (unix seconds). Raises SourceError; what was read until then stays."""
         taken = Intaken()
         open_column = self._window.column_of(time_s)
-        self._window.advance(open_column)
         lookback_s = self._lookback(time_s)
-        newest = None if self.loaded else self._reader.newest(time_s, lookback_s)
-        if newest is not None:  # what is there now must not find the rows taken by what has left since
+        newest = self._reader.newest(time_s, lookback_s)  # first: a clock that is wrong must not move the window
+        self._window.advance(open_column)
+        if not self.loaded:  # what is there now must not find the rows taken by what has left since
             self._rows_of(newest.batch)
-        self._fill(time_s, open_column, lookback_s, taken)
-        self._take_newest(newest or self._reader.newest(time_s, lookback_s), time_s, taken)
+        beside = present_rivals(newest.batch, self._table.find(newest.batch))
+        self._fill(time_s, open_column, lookback_s, beside, taken)
+        self._take_newest(newest, time_s, taken)
         taken.new_rows, self._new = self._new, []
-        taken.shed, taken.shed_names = self._shed, self._shed_names
+        taken.shed, taken.shed_names, taken.refused = self._shed, self._shed_names, self._refused
         self._complete = time_s // self._query.step_s
         self._covered_s = time_s
         return taken
@@ -191,8 +221,13 @@ class Intake:
         missed = time_s - self._covered_s
         return missed + usual - self._query.interval_s if 0 <= missed <= LOOKBACK_S else usual
 
-    def _fill(self, time_s: int, open_column: int, lookback_s: int, taken: Intaken) -> None:
-        """Read the columns that no newest-sample read has completed and none at `time_s` will."""
+    def _fill(
+        self, time_s: int, open_column: int, lookback_s: int, beside: npt.NDArray[np.uint64], taken: Intaken
+    ) -> None:
+        """Read the columns that no newest-sample read has completed and none at `time_s` will.
+
+        `beside`: hashes of the series that are there beside those whose labels relabelling gives them.
+        """
         if self._complete is None:
             first = open_column - self._window.size
         else:
@@ -204,13 +239,36 @@ class Intake:
         step_s = self._query.step_s
         hint = self._table.live if self._complete is not None else None
         read = np.zeros(open_column - first, np.bool_)
+        began_ms = NEVER
         for answer in self._reader.range(first * step_s, (open_column - 1) * step_s, hint):
             taken.note(answer)
-            self._window.write_grid(self._sole_rows(answer.batch, taken), answer.batch)
+            if len(answer.batch.time_ms):
+                oldest_ms = int(answer.batch.time_ms.min())
+                began_ms = oldest_ms if began_ms == NEVER else min(began_ms, oldest_ms)
+            batch, rows = succeed(answer.batch, self._rows_of(answer.batch), beside)
+            self._make_sole(batch, rows, taken)
+            self._window.write_grid(rows, batch)
             if not self.loaded:
                 read[_columns(answer.batch, step_s, first)] = True
                 self._loading(float(read.mean()))
         taken.filled_columns = open_column - first
+        if began_ms != NEVER:
+            self._note_cut(first * step_s, began_ms // 1000, (open_column - 1) * step_s, taken)
+
+    def _note_cut(self, first_s: int, began_s: int, end_s: int, taken: Intaken) -> None:
+        """Remember a span of the window that the server has left out without a word.
+
+        Of a window read for the first time it is told, too, when the server has nothing older. What is missing later on
+        may not have been measured: then it counts only when the server reads no further back.
+        """
+        start_s = max(first_s, end_s - self._query.window_s)
+        if not is_short(start_s, began_s, end_s, self._query.step_s) or not isinstance(self._reader, Probes):
+            return
+        why = self._reader.why_short(start_s, began_s, end_s)
+        if why is Why.LIMIT or (why is not Why.YOUNG and not self.loaded):
+            taken.cut = Cut(start_s, began_s, end_s, why)
+            taken.remarks["truncated"] += 1
+            self._cuts.append(taken.cut)
 
     def _take_newest(self, answer: Answer, time_s: int, taken: Intaken) -> None:
         taken.note(answer)
@@ -221,8 +279,10 @@ class Intake:
             return
         if not self._reader.plain:  # of a batch no more than that: it holds the whole body of the answer
             self._previous = _Seen(batch.label_hash, batch.value)
-        rows = self._sole_rows(batch, taken)
-        self._note_shed(batch, rows)
+        rows = self._rows_of(batch)
+        self._settle_rivals(batch, rows, time_s)
+        self._note_unwatched(batch, rows)
+        self._make_sole(batch, rows, taken)
         taken.note_written(self._window.write_newest(rows, batch))
 
     def _is_repeat(self, batch: SampleBatch, time_s: int) -> bool:
@@ -251,19 +311,52 @@ class Intake:
             self._new.append(new_rows)
         return rows
 
-    def _sole_rows(self, batch: SampleBatch, taken: Intaken) -> I64:
-        """The rows to write a batch to: those of its series, each once, ready to take samples."""
-        rows = self._rows_of(batch)
+    def _make_sole(self, batch: SampleBatch, rows: I64, taken: Intaken) -> None:
+        """Make the rows of a batch, in place, those to write it to: each once, ready to take samples."""
         if self._unplaced.any():
             first = (rows >= 0) & self._unplaced[np.maximum(rows, 0)]
             self._window.place(rows, batch, first)
             self._unplaced[rows[first]] = False
         repeated = _repeated_rows(rows, np.zeros(self._table.rows, np.bool_))
-        taken.remarks.update(duplicate=repeated, collision=int(np.count_nonzero(rows == REJECTED)) - repeated)
-        return rows
+        collisions = int(np.count_nonzero((rows == REJECTED) | rivals(rows))) - repeated
+        taken.remarks.update(duplicate=repeated, collision=collisions)
 
-    def _note_shed(self, batch: SampleBatch, rows: I64) -> None:
-        shed = np.flatnonzero(rows <= SHED)
+    def _settle_rivals(self, batch: SampleBatch, rows: I64, time_s: int) -> None:
+        """Give the rows of series that are gone, in place, to those that relabelling makes the same. A series that has
+        been there beside the one with the row for as long as a server looks back is reported."""
+        wanting = np.flatnonzero(rivals(rows))
+        if len(wanting) == 0:
+            self._contested = np.empty(0)
+            return
+        wanted = RIVAL - rows[wanting]
+        held = np.isin(wanted, rows[rows >= 0])
+        gone = ~held & (time_s - self._window.last_ms[wanted] / 1000.0 > self.absent_after_s()[wanted])
+        self._tell_rivals(batch, wanting[held], wanted[held], time_s)
+        heirs = wanting[gone]
+        newest_ms = batch.time_ms[np.maximum(batch.first[heirs + 1] - 1, 0)] if len(batch.time_ms) else np.zeros(0)
+        if len(newest_ms):
+            order = np.lexsort((batch.label_hash[heirs], -newest_ms, wanted[gone]))
+            _, first = np.unique(wanted[gone][order], return_index=True)
+            self._table.hand_over(batch, rows, heirs[order][first])
+
+    def _tell_rivals(self, batch: SampleBatch, wanting: I64, wanted: I64, time_s: int) -> None:
+        """Report series that are there beside those with their rows, at the start at once."""
+        since = np.full(self._window.rows, np.nan)
+        since[: len(self._contested)] = self._contested
+        began_s = np.where(np.isnan(since[wanted]), time_s, since[wanted])
+        due = time_s - began_s >= (LOOKBACK_S if self.loaded else 0)
+        for index, row in zip(wanting[due][:_NAMED_RIVALS].tolist(), wanted[due].tolist(), strict=False):
+            self._table.note_rival(batch, index, row)
+        self._contested = np.full(len(since), np.nan)
+        self._contested[wanted] = np.where(due, np.inf, began_s)
+
+    def _note_unwatched(self, batch: SampleBatch, rows: I64) -> None:
+        """Count the series of the newest answer that are not watched, by why."""
+        self._refused = refused_for(rows)
+        collisions = int(np.count_nonzero((rows == REJECTED) | rivals(rows)))
+        if collisions:
+            self._refused[COLLISION] = collisions
+        shed = np.flatnonzero(waiting(rows))
         self._shed = len(shed)
         names = (batch.label_bytes(index).decode("utf-8", "replace") for index in shed[:_NAMED].tolist())
         self._shed_names = tuple(name[:_NAMED_CHARS] for name in names)

@@ -11,6 +11,14 @@ LABEL_FOR = "for"  # the name of LABEL_QUERY in vmanomaly's scheme
 
 STATES = ("ok", "warming", "constant", "sparse", "absent", "failed")
 
+# Why a series of an answer is not watched, beside the limits on how many may be.
+RELABELLED_AWAY = "dropped"
+COLLISION = "collision"
+LABEL_LIMIT = "label_limit"
+LABEL_NAME_LENGTH_LIMIT = "label_name_length_limit"
+LABEL_VALUE_LENGTH_LIMIT = "label_value_length_limit"
+REFUSALS = (RELABELLED_AWAY, COLLISION, LABEL_LIMIT, LABEL_NAME_LENGTH_LIMIT, LABEL_VALUE_LENGTH_LIMIT)
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -70,6 +78,7 @@ SELF_PREFIX = "anomaly_exporter"
 SELF_SERIES = f"{SELF_PREFIX}_series"
 SELF_SERIES_SHED = f"{SELF_PREFIX}_series_shed"
 SELF_VERDICT_TIME = f"{SELF_PREFIX}_verdict_timestamp_seconds"
+SELF_QUERY_INTERVAL = f"{SELF_PREFIX}_query_interval_seconds"
 SELF_SOURCE_UP = f"{SELF_PREFIX}_source_up"
 SELF_SOURCE_ERRORS = f"{SELF_PREFIX}_source_errors_total"
 

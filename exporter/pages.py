@@ -6,11 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-import requests
-
 from exporter import __version__
 from exporter.config import Config, content_hash
-from exporter.connections import make_client
+from exporter.config.per_tenant import query_names
+from exporter.connections import Sessions, make_client
 from exporter.explain.desk import Desk
 from exporter.explain.explainer import Explainer, Latest
 from exporter.explain.replaying import Numbers
@@ -33,17 +32,19 @@ class Pages:
         self,
         units: Units,
         config: Callable[[], Config],
-        session: Callable[[], requests.Session],
+        sessions: Callable[[], Sessions],
         stop: threading.Event,
+        remarks: Callable[[str], tuple[str, ...]] = lambda _tenant: (),
     ) -> None:
-        """Setting `stop` ends explanations that wait for the source."""
+        """Setting `stop` ends explanations that wait for the source. `remarks`: what there is to say of a tenant."""
         self._units = units
         self._config = config
-        self._session = session
+        self._sessions = sessions
+        self._remarks = remarks
         self._stop = stop
         self._loaded: dict[str, float] = {}
         self._desk = Desk(
-            self._explainer, lambda: [query.name for query in config().queries], lambda: content_hash(config())
+            self._explainer, lambda: query_names(config()), lambda: content_hash(config())
         )
 
     def loaded(self, key: str, share: float) -> None:
@@ -80,6 +81,7 @@ class Pages:
             error=last.error if last else "",
             anomalous=max(good.anomalous.values(), default=0) if good else 0,
             loaded=1.0 if good else self._loaded.get(unit.key, 0.0),
+            notes=(*self._remarks(unit.tenant), *(good.notes if good else ())),
         )
 
     # -- explanations --------------------------------------------------------------------------------------------------
@@ -89,7 +91,7 @@ class Pages:
 
     def _client(self, tenant: str) -> Client:
         """A client of its own: explanations take none of the slots that cycles wait for."""
-        return make_client(self._config(), self._session(), tenant, stop=self._stop)
+        return make_client(self._config(), self._sessions(), tenant, stop=self._stop)
 
     def cycle_s(self, tenant: str, query: str) -> int:
         """The time of the last cycle of a query that went well, 0 before the first."""

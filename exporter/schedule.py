@@ -1,36 +1,49 @@
 """Who is due when: ticks on the epoch's grid, phases spread over the interval, late and skipped cycles counted.
 
 Knows no statistics and no network: a job is a name, an interval and a function of the cycle's time. APScheduler keeps
-the clock and the threads.
+the clock; lanes keep the threads, so that the jobs of one owner can't hold up those of another.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from zlib import crc32
 
-from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
+
+from exporter.lanes import Lanes
 
 SPREAD = 0.6  # share of the interval over which the jobs' starts are spread
 SETTLE_S = 0.2  # a sample of this very second may need a moment to be visible
 
 _MOST_REPORTED = 1000  # skipped cycles reported at once, after a clock that jumped or a machine that slept
+_WATCH_S = 1.0  # how often the clock is looked at
+_SET_BACK_S = 2.0  # a clock that goes back by more has been set; less is its usual correction
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something to run every ``interval_s`` with the cycle's time; ``run`` must not raise."""
+    """Something to run every ``interval_s`` with the cycle's time; ``run`` must not raise.
+
+    At most ``most`` jobs of an ``owner`` run at once.
+    """
 
     key: str
     interval_s: int
     run: Callable[[int], None]
     skipped: Callable[[int], None]
     late: Callable[[float], None]
+    owner: str = ""
+    most: int = 1 << 30
 
 
 class GridTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
@@ -59,34 +72,70 @@ class Schedule:
     before still runs is skipped and reported, and so is by how much a cycle overran its interval."""
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
+        self._lanes = Lanes(workers)
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(workers)},
+            executors={"default": DebugExecutor()},  # in the scheduler's own thread: a tick only queues
             # Nothing is dropped by the scheduler itself: `_Runner` sees every tick and accounts for it.
             job_defaults={"misfire_grace_time": None, "coalesce": False, "max_instances": 10_000},
             timezone=UTC,
         )
         self._runners: dict[str, _Runner] = {}
         self._stopping = threading.Event()
+        self._changing = threading.Lock()
+        self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
 
     def start(self) -> None:
         """Begin to tick."""
         self._scheduler.start()
+        self._watch.start()
 
     def set_jobs(self, jobs: list[Job]) -> None:
         """Replace all jobs. One that keeps its key still does not overlap itself. First runs come at once."""
+        with self._changing:
+            keep = {job.key for job in jobs}
+            self._runners = {key: runner for key, runner in self._runners.items() if key in keep}
+            for index, job in enumerate(sorted(jobs, key=lambda job: job.key)):
+                runner = self._runners.setdefault(job.key, _Runner(self._stopping, self._lanes))
+                runner.job, runner.phase_s = job, phase(index, len(jobs), job.interval_s)
+            self._add_all()
+
+    def change_jobs(self, gone: Iterable[str], new: Iterable[Job]) -> None:
+        """End some jobs, by their keys, and begin others; the rest does not notice."""
+        with self._changing:
+            for key in gone:
+                if self._runners.pop(key, None) is not None:
+                    self._scheduler.remove_job(key)
+            for job in new:
+                runner = self._runners.setdefault(job.key, _Runner(self._stopping, self._lanes))
+                runner.job, runner.phase_s = job, phase(crc32(job.key.encode()), 1 << 32, job.interval_s)
+                self._add(job.key, runner)
+
+    def _add_all(self) -> None:
         self._scheduler.remove_all_jobs()
-        keep = {job.key for job in jobs}
-        self._runners = {key: runner for key, runner in self._runners.items() if key in keep}
-        for index, job in enumerate(sorted(jobs, key=lambda job: job.key)):
-            runner = self._runners.setdefault(job.key, _Runner(self._stopping))
-            runner.job, runner.phase_s = job, phase(index, len(jobs), job.interval_s)
-            trigger = GridTrigger(job.interval_s, runner.phase_s)
-            self._scheduler.add_job(runner.tick, trigger, id=job.key)
+        for key, runner in self._runners.items():
+            self._add(key, runner)
+
+    def _add(self, key: str, runner: _Runner) -> None:
+        if runner.job is not None:
+            trigger = GridTrigger(runner.job.interval_s, runner.phase_s)
+            self._scheduler.add_job(runner.tick, trigger, id=key, replace_existing=True)
+
+    def _watch_clock(self) -> None:
+        """Fire times lie ahead of a clock that has been set back, for as long as that was: count them anew."""
+        ahead_s = time.time() - time.monotonic()
+        while not self._stopping.wait(_WATCH_S):
+            before_s, ahead_s = ahead_s, time.time() - time.monotonic()
+            if ahead_s < before_s - _SET_BACK_S:
+                log.warning("the clock was set back, cycles go on from there", extra={"seconds": before_s - ahead_s})
+                with self._changing:
+                    for runner in self._runners.values():
+                        runner.set_back()
+                    self._add_all()
 
     def stop(self, patience_s: float) -> bool:
         """Stop ticking; wait at most so long for running cycles. Returns whether all of them ended."""
         self._stopping.set()
+        self._lanes.close()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         deadline = time.monotonic() + patience_s
@@ -96,20 +145,28 @@ class Schedule:
 class _Runner:
     """One job's cycles: at most one runs at a time, each grid time at most once, and each is accounted for."""
 
-    def __init__(self, stopping: threading.Event) -> None:
+    def __init__(self, stopping: threading.Event, lanes: Lanes) -> None:
         self.job: Job | None = None
         self.phase_s = 0.0
         self._stopping = stopping
+        self._lanes = lanes
+        self._queued = threading.Lock()
         self._running = threading.Lock()
         self._accounted = -1  # newest cycle number that ran or was reported as skipped
 
     def tick(self) -> None:
         """The scheduler's call: at once when the job is new, then at each grid time."""
         job = self.job
-        if job is None or self._stopping.is_set():
-            return
-        if not self._running.acquire(blocking=False):
+        if job is None or self._stopping.is_set() or self._running.locked():
             return  # the running cycle, or the next one, accounts for this grid time
+        if self._queued.acquire(blocking=False):
+            self._lanes.put(job.owner, job.most, self._cycle_due)
+
+    def _cycle_due(self) -> None:
+        job = self.job
+        self._queued.release()
+        if job is None or self._stopping.is_set() or not self._running.acquire(blocking=False):
+            return
         try:
             if self._accounted < 0:
                 self._run_first(job, self._cycle(job))
@@ -117,6 +174,11 @@ class _Runner:
                 self._run(job, self._cycle(job))
         finally:
             self._running.release()
+
+    def set_back(self) -> None:
+        """The clock went back: grid times that have been served come again later, the next one is ahead of now."""
+        if self.job is not None and self._accounted >= 0:
+            self._accounted = min(self._accounted, self._cycle(self.job))
 
     def wait(self, deadline: float) -> bool:
         """Whether nothing of this job runs at the deadline (monotonic seconds) at the latest."""
@@ -133,7 +195,7 @@ class _Runner:
         times that pass meanwhile are not counted as skipped."""
         self._accounted = cycle
         job.run(cycle * job.interval_s)
-        self._accounted = max(cycle, self._cycle(job))
+        self._accounted = self._cycle(job)
 
     def _run(self, job: Job, cycle: int) -> None:
         if cycle <= self._accounted:  # this grid time has been served; also when the clock went back

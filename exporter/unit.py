@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from exporter.config.schema import Query
 from exporter.crew import ALONE, Crew
@@ -32,12 +33,19 @@ _WITHDRAW_S = 300.0  # verdicts older than Prometheus' own look-back are not sho
 _SPEAK_EVERY_S = 10.0  # of a cycle that takes long
 _EXACT, _COMPUTED = 0, 9  # significant digits of judged samples and of computed numbers
 
+I64 = npt.NDArray[np.int64]
+
+PARTIAL = "the server says that its answer is partial: some of its storage did not answer, and data may be missing"
+
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Receipt:
-    """What one cycle of a unit did. ``error`` is empty when it went well; then verdicts are as of ``time_s``."""
+    """What one cycle of a unit did. ``error`` is empty when it went well; then verdicts are as of ``time_s``.
+
+    ``missing_s``: how much of the window the server has not given; ``notes``: what people should know of the data.
+    """
 
     time_s: int
     error: str = ""
@@ -53,6 +61,8 @@ class Receipt:
     filled_columns: int = 0
     slow_scans: int = 0
     remarks: Counter[str] = field(default_factory=Counter)
+    missing_s: int = 0
+    notes: tuple[str, ...] = ()
     newest_s: float = 0.0
     window_bytes: int = 0
     wall_s: float = 0.0
@@ -102,13 +112,21 @@ class Unit:
         self.tenant = tenant
         self.query = query
         self._page = page
+        self._crew = crew
+        self._begin(reader)
+        self._told: set[str] = set()
+        self._good_s = 0.0  # when the last cycle went well, by a clock that nobody sets
+        self.last: Receipt | None = None
+        self.last_good: Receipt | None = None
+
+    def _begin(self, reader: Reads) -> None:
+        """Know nothing yet."""
+        query = self.query
+        self._reader = reader
         self._table = SeriesTable()
         self._window = Window(query.window_s // query.step_s, horizon(query.step_s), query.step_s)
         self._intake = Intake(query, reader, self._table, self._window, self._loading)
-        self._judging = Judging(query, self._table, self._window, crew)
-        self._told: set[str] = set()
-        self.last: Receipt | None = None
-        self.last_good: Receipt | None = None
+        self._judging = Judging(query, self._table, self._window, self._crew)
 
     @property
     def key(self) -> str:
@@ -117,6 +135,7 @@ class Unit:
 
     def use(self, reader: Reads) -> None:
         """Read through another client from now on (a reload that kept the query but changed the source)."""
+        self._reader = reader
         self._intake.use(reader)
 
     def run_cycle(self, time_s: int) -> Receipt:
@@ -128,6 +147,8 @@ class Unit:
             self._run(time_s, receipt)
         except SourceError as error:
             receipt.error, receipt.reason = str(error), error.reason
+            if error.reason == "clock" and self.last_good:  # what ends now must not end at a time that is wrong
+                self._page.begin(self.last_good.time_s)
         except MemoryError:
             receipt.error, receipt.reason = "out of memory: watch fewer series, or a shorter window", "memory"
         except Exception as error:  # a mistake of ours must be seen, counted, and stay in this unit
@@ -173,6 +194,8 @@ class Unit:
 
     def _run(self, time_s: int, receipt: Receipt) -> None:
         self._page.begin(time_s)
+        if self._intake.is_before(time_s):
+            self._start_over(time_s)
         taken = self._intake.update(time_s)
         self._loaded(1.0)
         self._report_intake(taken, receipt)
@@ -186,6 +209,14 @@ class Unit:
         self._retire(time_s, waiting=taken.shed)
         self._publish(time_s)
         self._report_states(receipt)
+
+    def _start_over(self, time_s: int) -> None:
+        """The clock was set back: what was read and judged since then is of times yet to come. As after a restart,
+        everything is read anew."""
+        log.warning("the time went back; the window is read again", extra={"query": self.key, "time": time_s})
+        self._page.start_over()
+        self._dismiss(self._judging.live)
+        self._begin(self._reader)
 
     def _loading(self, share: float) -> None:
         """So much of the window has been read, for the first time."""
@@ -207,11 +238,14 @@ class Unit:
     def _retire(self, time_s: int, waiting: int) -> None:
         rows = self._judging.expendable(time_s, waiting)
         if len(rows):
-            self._page.dismiss(rows)
-            self._selection.forget(rows)
+            self._dismiss(rows)
             self._judging.dismiss(rows)
             self._window.clear(rows)
             self._table.forget(rows)
+
+    def _dismiss(self, rows: I64) -> None:
+        self._page.dismiss(rows)
+        self._selection.forget(rows)
 
     def _publish(self, time_s: int) -> None:
         judging = self._judging
@@ -239,8 +273,7 @@ class Unit:
         receipt.series, receipt.shed, receipt.samples = taken.series, taken.shed, taken.samples
         receipt.filled_columns, receipt.slow_scans = taken.filled_columns, taken.slow_scans
         receipt.remarks = taken.remarks
-        for text in sorted(taken.texts):
-            self._tell_once(f"the server remarks: {text}")
+        self._report_data(taken, receipt)
         for collision in self._table.collisions:
             self._tell_once(
                 f"series {collision.wanted} is not watched: without its name it has the labels of {collision.holder}; "
@@ -250,6 +283,17 @@ class Unit:
         self._report_shed(taken)
         if taken.repeated:
             log.info("values only repeat by the server's look-back; nothing judged", extra={"query": self.key})
+
+    def _report_data(self, taken: Intaken, receipt: Receipt) -> None:
+        """What the server says, or fails to say, of the data: each is logged once, and shown while it holds."""
+        cuts = self._intake.cuts(receipt.time_s)
+        low_s = receipt.time_s - self.query.window_s
+        receipt.missing_s = sum(cut.missing_s(low_s, receipt.time_s) for cut in cuts)
+        said = tuple(f"the server remarks: {text}" for text in sorted(taken.texts))
+        partial = (PARTIAL,) if taken.remarks["partial"] else ()
+        receipt.notes = (*(cut.words for cut in cuts), *partial, *said)
+        for text in (*([taken.cut.words] if taken.cut else []), *partial, *said):
+            self._tell_once(text)
 
     def _report_shed(self, taken: Intaken) -> None:
         """Log when series begin to be shed, naming a few, and when none is any more."""
@@ -288,13 +332,21 @@ class Unit:
         if not receipt.error:
             if before is not None and before.error:
                 log.info("recovered", extra={"query": self.key, "filled_columns": receipt.filled_columns})
-            self.last_good = receipt
+            self.last_good, self._good_s = receipt, time.monotonic()
             return
         if before is None or before.error != receipt.error:
             log.error(receipt.error, extra={"query": self.key, "reason": receipt.reason})
-        good = self.last_good
-        if good is not None and receipt.time_s - good.time_s > max(_WITHDRAW_S, 3 * self.query.interval_s):
+        if self._outdated(receipt):
             self._page.withdraw()
+
+    def _outdated(self, receipt: Receipt) -> bool:
+        """Whether the verdicts shown are too old to pass for current ones. A clock that is wrong does not tell."""
+        if self.last_good is None:
+            return False
+        age_s = float(receipt.time_s - self.last_good.time_s)
+        if receipt.reason == "clock":
+            age_s = time.monotonic() - self._good_s
+        return age_s > max(_WITHDRAW_S, 3 * self.query.interval_s)
 
     def _example(self, row: int) -> Example:
         bands = next(iter(self._judging.bands.values()))

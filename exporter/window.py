@@ -78,6 +78,12 @@ def _note_distance(distances: I64, now: int) -> None:
 
 
 @kernel
+def _goes_on(time_ms: I64, k: int, end: int, column: int, step_ms: int) -> bool:
+    """Whether the next sample, if there is one, is of the same column."""
+    return k < end and -(-time_ms[k] // step_ms) == column
+
+
+@kernel
 def _write_newest(
     rows: I64,
     first: I64,
@@ -92,7 +98,9 @@ def _write_newest(
     distances: I64,
     counts: I64,
 ) -> None:
-    """Samples with their true times: a newer one replaces what its cell holds, an older one may only fill a gap."""
+    """Samples with their true times, oldest first: a newer one replaces what its cell holds, an older one that is the
+    last of its column may only fill a gap. So the last one says what a cell holds, as a range read has it: nothing where
+    it is NaN or infinite, whatever came before it."""
     size = ring.shape[1]
     for i in range(len(rows)):
         row = rows[i]
@@ -107,21 +115,21 @@ def _write_newest(
             if time == last_ms[row]:
                 counts[_DUPLICATE] += 1
                 continue
-            if not np.isfinite(value[k]):
-                counts[_NOT_FINITE] += 1
-                continue
-            cell = _cell(value[k], offset[row])
+            finite = np.isfinite(value[k])
+            counts[_NOT_FINITE] += not finite
+            cell = _cell(value[k], offset[row]) if finite else np.nan
             if time > last_ms[row]:
-                if last_ms[row] != NEVER:
-                    _note_distance(distances[row], time - last_ms[row])
-                last_ms[row] = time
-                last_value[row] = value[k]
+                if finite:
+                    if last_ms[row] != NEVER:
+                        _note_distance(distances[row], time - last_ms[row])
+                    last_ms[row] = time
+                    last_value[row] = value[k]
                 if column > head - size:
                     ring[row, column % size] = cell
             elif column <= head - size:
-                counts[_OLD] += 1
-            elif np.isnan(ring[row, column % size]):
-                counts[_LATE] += 1  # anything else older than the newest sample was seen in an earlier look-back
+                counts[_OLD] += finite
+            elif np.isnan(ring[row, column % size]) and not _goes_on(time_ms, k + 1, first[i + 1], column, step_ms):
+                counts[_LATE] += finite  # anything else older than the newest sample was seen in an earlier look-back
                 ring[row, column % size] = cell
 
 
@@ -255,8 +263,9 @@ class Window:
         """Write samples that carry their true times and remember the newest of each row (`last_ms`, `last_value`).
 
         A sample newer than the row's last one replaces its cell; an older one only fills a gap; an equal time is a
-        duplicate; one beyond the open column is refused; NaN and infinite values are no samples at all (some servers
-        never even return them).
+        duplicate; one beyond the open column is refused. NaN and infinite values are no samples (some servers never even
+        return them), but end what their cell has held: a range read gives a column its last sample, too, and whoever
+        starts later must find the same window.
         """
         counts = np.zeros(5, np.int64)
         _write_newest(rows, batch.first, batch.time_ms, batch.value, self.step_s * 1000, self.head, self.ring,

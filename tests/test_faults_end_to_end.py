@@ -91,7 +91,8 @@ FAULTS = {
     "http_403": Fault(always(http(403, error("forbidden", "not yours"))), "forbidden",
         "API: HTTP 403: not yours. The server does not let these credentials read this."),
     "http_404": Fault(always(http(404, "404 page not found\n")), "not_found",
-        "API: HTTP 404: 404 page not found. Is the API under a prefix such as /prometheus? It belongs into source.url."),
+        "API: HTTP 404: 404 page not found. Is the API under a prefix such as /prometheus? It belongs into source.url."
+        " The prefix of Cortex and Mimir is /prometheus."),
     "http_400": Fault(always(http(400, error("bad_data", "1:5: parse error: unexpected end of input"))), "bad_query",
         "API: HTTP 400: 1:5: parse error: unexpected end of input. Check the expr of the query."),
     "http_422": Fault(always(http(422, error("execution", "many-to-many matching not allowed"))), "bad_query",

@@ -64,7 +64,7 @@ def test_a_long_absence_of_a_plain_selector_is_filled_by_a_range_read():
     made.update(NOW)
     reads(store)
     made.update(NOW + 3600 + 60)
-    assert reads(store) == [("range", NOW + 300, NOW + 3600), ("newest", NOW + 3660, 90)]
+    assert reads(store) == [("newest", NOW + 3660, 90), ("range", NOW + 300, NOW + 3600)]
 
 
 def test_an_expression_misses_what_was_not_evaluated_on_the_grid():
@@ -72,7 +72,7 @@ def test_an_expression_misses_what_was_not_evaluated_on_the_grid():
     made.update(NOW)
     reads(store)
     made.update(NOW + 360)  # the cycle at NOW + 300 was skipped
-    assert reads(store) == [("range", NOW + 300, NOW + 300), ("newest", NOW + 360, 90)]
+    assert reads(store) == [("newest", NOW + 360, 90), ("range", NOW + 300, NOW + 300)]
 
 
 def test_what_failed_is_asked_for_again():
@@ -85,7 +85,7 @@ def test_what_failed_is_asked_for_again():
     store.fail = None
     reads(store)
     made.update(NOW + 600)
-    assert reads(store)[0] == ("range", NOW + 300, NOW + 300)
+    assert reads(store)[1] == ("range", NOW + 300, NOW + 300)
 
 
 def test_an_absence_longer_than_the_window_reads_the_window_once():
@@ -94,7 +94,7 @@ def test_an_absence_longer_than_the_window_reads_the_window_once():
     reads(store)
     later = NOW + 30 * 86_400
     made.update(later)
-    assert reads(store)[0] == ("range", later - 590 * 300, later - 300)
+    assert reads(store)[1] == ("range", later - 590 * 300, later - 300)
 
 
 def test_the_second_mention_of_a_row_is_refused():

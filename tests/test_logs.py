@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
+import threading
+from pathlib import Path
 
 import pytest
+from support.servers import wait_until
 
-from exporter.logs import JsonFormatter, LogfmtFormatter
+from exporter.logs import JsonFormatter, LogfmtFormatter, Ration, Spool
 
 
 def record(message: str, **extra: object) -> logging.LogRecord:
@@ -38,3 +43,91 @@ def test_a_traceback_stays_on_the_line():
     line = LogfmtFormatter().format(made)
     assert "\n" not in line
     assert "ValueError" in line
+
+
+@pytest.mark.parametrize(
+    "text", ["a\u202eb", "\u2066x\u2069", "\x9b31m", "line\u2028line", "\ud800", "\U000e0001", "\x85"]
+)
+def test_nothing_turns_or_moves_what_stands_around_it(text):
+    for formatter in (LogfmtFormatter(), JsonFormatter()):
+        line = formatter.format(record(f"series {text}", value=text))
+        assert line.isprintable()
+    assert json.loads(line)["value"] == text
+    assert json.loads(LogfmtFormatter().format(record("m", value=text)).split("value=")[1]) == text
+
+
+def test_a_long_text_is_cut():
+    line = LogfmtFormatter().format(record("x" * 70_000, value="y" * 70_000))
+    assert len(line) < 20_000
+    assert line.count("... (70000 characters)") == 2
+
+
+# --- how many lines, and who waits for them ---------------------------------------------------------------------------
+
+
+def test_a_subject_has_a_ration_and_others_have_their_own(monkeypatch):
+    ration, now = Ration(), [1000.0]
+    monkeypatch.setattr("exporter.logs.time.monotonic", lambda: now[0])
+    granted = [ration.filter(record("failed", query="a")) for _ in range(500)]
+    assert granted == [True] * 20 + [False] * 480
+    assert ration.filter(record("failed", query="b"))
+    assert ration.filter(record("failed", tenant="a"))
+    now[0] += 61
+    late = record("failed", query="a")
+    assert ration.filter(late)
+    assert late.held_back == 480
+    assert not ration.filter(record("failed", query="a"))
+    now[0] += 86_400
+    assert [ration.filter(record("failed", query="a")) for _ in range(30)].count(True) == 20  # not a day's worth
+
+
+def test_subjects_without_end_take_no_memory_without_end():
+    ration = Ration()
+    for i in range(10_500):
+        assert ration.filter(record("failed", query=str(i)))
+    assert len(ration._budgets) == 10_000
+
+
+def test_whoever_logs_does_not_wait_for_a_pipe_that_nobody_reads():
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "w") as stream:
+        spool = Spool(stream)
+        spool.setFormatter(LogfmtFormatter())
+        ended = threading.Event()
+
+        def chatter() -> None:
+            for _ in range(12_000):
+                spool.handle(record("x" * 1000))
+            ended.set()
+
+        threading.Thread(target=chatter, daemon=True).start()
+        assert ended.wait(60)  # a thousand times more than the pipe holds
+        taken = b""
+        while b"log lines were lost" not in taken:
+            taken += os.read(read_end, 1 << 16)
+        with os.fdopen(read_end, "rb") as rest:  # so that the writer comes to its end
+            wait_until(lambda: rest.read1() is not None and spool._lines.empty(), "the rest")
+            spool.flush()
+
+
+def test_a_full_disk_is_survived_and_told_later(tmp_path: Path):
+    class Disk(io.StringIO):
+        full = True
+
+        def write(self, text: str) -> int:
+            if self.full:
+                raise OSError(28, "No space left on device")
+            return super().write(text)
+
+    disk = Disk()
+    spool = Spool(disk)
+    spool.setFormatter(LogfmtFormatter())
+    for _ in range(5):
+        spool.handle(record("into the void"))
+    spool.flush()
+    disk.full = False
+    spool.handle(record("again"))
+    spool.flush()
+    assert "msg=again" in disk.getvalue()
+    assert "log lines were lost" in disk.getvalue()
+    assert "lines=5" in disk.getvalue()

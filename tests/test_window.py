@@ -106,6 +106,21 @@ def test_what_is_no_number_is_no_sample(value):
     assert cells(made) == {9: 4.0}
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e300])
+def test_a_cell_ends_with_its_last_sample_as_a_range_read_has_it(value):
+    live, read_later = window(), window()
+    samples = [(8 * STEP + 10, 1.0), (8 * STEP + 20, value)]
+    live.write_newest(ROW0, batch([samples[:1]]))
+    live.write_newest(ROW0, batch([samples]))
+    assert cells(live) == {}
+    live.write_newest(ROW0, batch([[*samples, (9 * STEP + 10, 3.0)]]))
+    live.write_newest(ROW0, batch([[*samples, (9 * STEP + 10, 3.0)]]))  # seen again in a look-back
+    read_later.write_grid(ROW0, batch([[(9 * STEP, value), (10 * STEP, 3.0)]]))
+    assert cells(live) == cells(read_later) == {10: 3.0}
+    live.write_newest(ROW0, batch([[(9 * STEP + 20, value), (9 * STEP + 30, 4.0)]]))
+    assert cells(live) == {10: 4.0}
+
+
 def test_huge_values_are_judged_but_are_gaps_in_the_ring():
     made = window()
     made.write_newest(ROW0, batch([[(10 * STEP, 1e300)]]))

@@ -12,8 +12,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import requests
-
 from exporter.backtest.budget import checked_budget, confirmed, is_exact
 from exporter.backtest.config_edit import Edit, propose_edit
 from exporter.backtest.document import Report, document
@@ -30,7 +28,7 @@ from exporter.backtest.testing import Asked, Failed, Tested, sensitivities, test
 from exporter.backtest.walking import Readers, Sink, Walker
 from exporter.backtest.writing import OpenMetricsFile, RemoteTargets, families_of
 from exporter.config import Config, Query, content_hash, load, mask_url
-from exporter.connections import make_client, make_reader, make_session, tenant_ids
+from exporter.connections import Sessions, make_client, make_reader, tenant_ids
 from exporter.crew import processors
 from exporter.errors import AnomalyExporterError
 from exporter.past import Stopped
@@ -95,8 +93,8 @@ def backtest(options: Options, say: Say, prepare: Callable[[], None] = _nothing)
     asked = Asked(budget=checked_budget(options.budget) if options.budget else None)
     stop = threading.Event()
     with ExitStack() as stack:
-        session = stack.enter_context(make_session(config))
-        span, jobs, incidents = _prepared(config, options, queries, Server(config, session, stop))
+        sessions = stack.enter_context(Sessions(config))
+        span, jobs, incidents = _prepared(config, options, queries, Server(config, sessions, stop))
         prepare()
         outputs = stack.enter_context(Outputs(config, options, stop))
         found, failed = _walk(jobs, span, replace(asked, incidents=incidents), outputs, stop, coarse=options.coarse)
@@ -149,12 +147,12 @@ class Server:
     """The source of the config; setting `stop` ends what is read from it."""
 
     config: Config
-    session: requests.Session
+    sessions: Sessions
     stop: threading.Event
 
     def client(self, tenant: str) -> Client:
         """The client of a tenant."""
-        return make_client(self.config, self.session, tenant, stop=self.stop)
+        return make_client(self.config, self.sessions, tenant, stop=self.stop)
 
     def _readers(self, client: Client, query: Query) -> Readers:
         cycles = replace(query, step_s=query.interval_s)

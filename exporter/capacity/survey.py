@@ -13,10 +13,11 @@ from urllib.parse import urlsplit, urlunsplit
 from exporter.capacity.estimate import Estimate, Output, Seen, estimate, slow_season, stl_series_per_hour
 from exporter.config import Config, Query, RemoteWrite
 from exporter.config.durations import parse_duration_ms
-from exporter.connections import make_client, make_reader, make_session, open_target, tenant_ids
+from exporter.connections import Sessions, make_client, make_reader, open_target
 from exporter.errors import SourceError
 from exporter.source.client import Client
 from exporter.source.promql import Selector, is_plain_selector, raw_counter_advice, raw_counters, selectors
+from exporter.source.reach import Cut, Why, is_short
 from exporter.source.reader import Reader
 
 MIB = 1 << 20
@@ -89,6 +90,8 @@ def _find(config: Config, client: Client, tenant: str, query: Query, *, deep: bo
     if not warnings and _declared_type(client, query.expr) == "counter":
         warnings += (f"{query.expr} is a counter by its metadata; use rate({query.expr}[5m]) or increase()",)
     warnings += (*_remarks(config, tenant, query, cost, took_s),)
+    if series:
+        warnings += (*_reach(make_reader(config, client, query), query, now_s),)
     return Finding(tenant, query, cost, warnings, over=_over(query, cost))
 
 
@@ -105,6 +108,20 @@ def _remarks(config: Config, tenant: str, query: Query, cost: Estimate, took_s: 
     if slow_season(query) and cost.series > _STL_BUSY * stl_series_per_hour(query):
         an_hour = stl_series_per_hour(query)
         yield f"seasonal: stl fits about {an_hour} series an hour on one core; {cost.series} will not keep up"
+
+
+def _reach(reader: Reader, query: Query, now_s: int) -> Iterator[str]:
+    """Whether the server gives the whole window, and what may keep it from that."""
+    start_s = now_s - query.window_s
+    try:
+        since_s = reader.oldest_s(start_s, now_s)
+    except SourceError:  # what it refuses over a long span, the first cycle asks for in parts, or reports
+        return
+    if since_s is None or not is_short(start_s, since_s, now_s, query.step_s):
+        return
+    why = reader.why_short(start_s, since_s, now_s)
+    if why is not Why.YOUNG:
+        yield Cut(start_s, since_s, now_s, why).words
 
 
 def _over(query: Query, cost: Estimate) -> str:

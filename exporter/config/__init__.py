@@ -10,6 +10,7 @@ from exporter.config.schema import (
     Authorization,
     BasicAuth,
     Config,
+    DiscoveryQuery,
     Header,
     HttpConfig,
     Limits,
@@ -21,6 +22,7 @@ from exporter.config.schema import (
     RemoteWrite,
     Source,
     Tenant,
+    TenantDiscovery,
     TlsConfig,
 )
 from exporter.config.secret import MASK, Secret, mask_url
@@ -33,6 +35,7 @@ __all__ = [
     "Authorization",
     "BasicAuth",
     "Config",
+    "DiscoveryQuery",
     "Header",
     "HttpConfig",
     "Limits",
@@ -45,6 +48,7 @@ __all__ = [
     "Secret",
     "Source",
     "Tenant",
+    "TenantDiscovery",
     "TlsConfig",
     "content_hash",
     "load",

@@ -22,6 +22,7 @@ _SCALAR_TAGS = {tag: tag for tag in ("str", "int", "float", "bool", "null", "tim
     ("value", "merge"), "str"
 )
 BROKEN = "broken"
+_TOP_LEVEL = "`source:` and `queries:` at least"
 # What YAML 1.1 lets a file contain, negated.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _QUOTES = "put quotes around a text that holds special characters"
@@ -110,23 +111,28 @@ class Problems:
         return bool(self._found)
 
 
-def read_document(text: str, problems: Problems) -> Mapping | None:
-    """The file's top-level mapping, or None when the text can't be used at all (then ``problems`` says why)."""
-    root = _compose(text, problems)
-    if root is None or _too_many_aliases(root, problems):
-        return None
-    node = _Converter(problems).convert(root, "")
-    if not isinstance(node, Mapping):
+def read_document(text: str, problems: Problems, wanted: str = _TOP_LEVEL) -> Mapping | None:
+    """The file's top-level mapping, or None when the text can't be used at all (then ``problems`` says why).
+
+    ``wanted`` are the words for what should stand in a file that holds nothing.
+    """
+    node = read_nodes(text, problems, wanted)
+    if node is not None and not isinstance(node, Mapping):
         if not problems:
-            problems.add(_mark(root.start_mark), "", "the file must hold keys and values", allowed=_TOP_LEVEL)
+            problems.add(node.mark, "", "the file must hold keys and values", allowed=wanted)
         return None
     return node
 
 
-_TOP_LEVEL = "`source:` and `queries:` at least"
+def read_nodes(text: str, problems: Problems, wanted: str) -> Node | None:
+    """The same for a file that may hold anything."""
+    root = _compose(text, problems, wanted)
+    if root is None or _too_many_aliases(root, problems):
+        return None
+    return _Converter(problems).convert(root, "")
 
 
-def _compose(text: str, problems: Problems) -> yaml.Node | None:
+def _compose(text: str, problems: Problems, wanted: str) -> yaml.Node | None:
     if found := _UNPRINTABLE.search(text):
         mark = _mark_at(text, found.start())
         problems.add(mark, "", f"control character U+{ord(found[0]):04X} in the file", allowed="printable text")
@@ -139,7 +145,7 @@ def _compose(text: str, problems: Problems) -> yaml.Node | None:
         _note_syntax(error, text, problems)
         return None
     if root is None:
-        problems.add(Mark(1), "", "the file is empty", allowed=_TOP_LEVEL)
+        problems.add(Mark(1), "", "the file is empty", allowed=wanted)
     return root
 
 

@@ -13,19 +13,22 @@ _UNITS_MS = {
     "s": 1_000,
     "ms": 1,
 }
-# At most 12 digits a unit: no duration of use is longer, and the sum stays far from any integer limit.
+# At most 12 digits a unit: no duration of use is longer.
 _SYNTAX = re.compile("".join(rf"(?:([0-9]{{1,12}}){unit})?" for unit in _UNITS_MS), re.ASCII)
+_LONGEST_MS = (2**63 - 1) // 10**6  # Prometheus counts nanoseconds in 64 bits: 292 years; more is out of its range
 _SHOWN = ("d", "h", "m", "s", "ms")
 
 
 def parse_duration_ms(text: str) -> int | None:
-    """Milliseconds of a Prometheus duration, or None when the text is not one (units largest first, each once)."""
+    """Milliseconds of a Prometheus duration, or None when the text is not one (units largest first, each once) or longer
+    than Prometheus takes."""
     if text == "0":
         return 0
     found = _SYNTAX.fullmatch(text)
     if not text or found is None:
         return None
-    return sum(int(count) * size for count, size in zip(found.groups(), _UNITS_MS.values(), strict=True) if count)
+    total_ms = sum(int(count) * size for count, size in zip(found.groups(), _UNITS_MS.values(), strict=True) if count)
+    return total_ms if total_ms <= _LONGEST_MS else None
 
 
 def format_duration(duration_ms: int) -> str:

@@ -14,6 +14,10 @@ def unreadable_files(config: Config) -> tuple[str, ...]:
     named = [(f"source.{key}", path) for key, path in _named(config.source.http)]
     for index, target in enumerate(config.remote_write):
         named += [(f"remote_write[{index}].{key}", path) for key, path in _named(target.http)]
+    for index, tenant in enumerate(config.tenants):
+        named += [(f"tenants[{index}].{key}", path) for key, path in _named(tenant.http or HttpConfig())]
+    if config.tenant_discovery:
+        named += [(f"tenant_discovery.files[{i}]", path) for i, path in enumerate(config.tenant_discovery.files)]
     for key, path in named:
         try:
             with Path(path).open("rb") as file:

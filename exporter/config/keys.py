@@ -58,6 +58,8 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
         Key("source", "block", REQUIRED, "The metrics server.", "{url: 'http://prometheus:9090'}"),
         Key("tenants", "list of blocks", "[]", "Mimir or Cortex tenants; every query runs once per tenant.",
             "[{id: team-a}]"),
+        Key("tenant_discovery", "block", "", "More tenants, from files or from a query.",
+            "{files: [tenants.yml]}"),
         Key("queries", "list of blocks", REQUIRED, "What to watch; at least one.",
             "[{name: load, expr: node_load1}]"),
         Key("metric_names", "text", "default", "`default`, or `vmanomaly` to publish under vmanomaly's metric and label"
@@ -68,6 +70,8 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
             " `remote_write` blocks.", "[{url: 'http://mimir:8080/api/v1/push'}]"),
         Key("limits", "block", "{}", "What one query of one tenant may take; a query can have its own.",
             "{max_series: 100000}"),
+        Key("relabel_configs", "list of blocks", "[]", "Prometheus' rules on the labels of the results, for every query; a"
+            " query can have more.", "[{action: labeldrop, regex: 'pod|uid'}]"),
         Key("publish", "text", "all", "`all`, `score` (no bands and values) or `anomalous` (bands and values only where"
             " the score is above 1 or was lately); a query can have its own.", "anomalous"),
         Key("detectability", "boolean", "false", "Publish `anomaly_min_detectable_ratio`: the smallest change of each"
@@ -84,6 +88,8 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
             "5m"),
         Key("window", "duration", "14d", "History the models are fitted on. A multiple of `step`, 2d to 1y, at most"
             " 100000 steps.", "14d"),
+        Key("external_labels", "mapping of texts", "{}", "Labels of everything that leaves by `remote_write`, where a"
+            " series has none of that name. Not on `/metrics`.", "{cluster: eu1, replica: a}"),
     ),
     "source": (
         Key("url", "URL", REQUIRED, "Where the query API is, without `/api/v1`. Mimir and Cortex: with their prefix, as"
@@ -147,7 +153,18 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
     ),
     "tenants": (
         Key("id", "text", REQUIRED, "The tenant (header `X-Scope-OrgID`): up to 150 of `0-9 a-z A-Z ! - _ . * ' ( )`."
-            " `a|b` reads several tenants at once.", "team-a"),
+            " `a|b` reads several tenants at once. With `{tenant}` in the URL: `accountID` or `accountID:projectID`.",
+            "team-a"),
+        Key("url", "URL", "", "In place of `source.url`.", "http://mimir-eu:8080/prometheus"),
+        Key("queries", "list of blocks", "[]", "Queries of this tenant alone, beside the shared ones.",
+            "[{name: orders, expr: orders}]"),
+        Key("shared_queries", "boolean", "true", "`false`: its own `queries` in place of the shared ones.", "false"),
+        Key("limits", "block", "{}", "In place of those of the file and of the shared queries, key by key; its own"
+            " queries can have their own.", "{max_series: 5000}"),
+        Key("interval", "duration", "", "In place of those of `global` and of the shared queries; its own queries can"
+            " have their own.", "5m"),
+        Key("max_in_flight", "integer", "", "In place of `source.max_in_flight`; 1 to 64.", "2"),
+        *HTTP_KEYS,
     ),
     "queries": (
         Key("name", "text", REQUIRED, "Label `query` of everything published: up to 64 letters, digits and"
@@ -176,6 +193,23 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
         Key("publish", "text", "", "In place of that of the file.", "score"),
         Key("detectability", "boolean", "", "In place of that of the file.", "true"),
         Key("alert", "block", "{}", "In place of that of the file, key by key.", "{severity: critical}"),
+        Key("relabel_configs", "list of blocks", "[]", "Rules on the labels of the results, after those of the file.",
+            "[{action: labeldrop, regex: 'pod|uid'}]"),
+        Key("drop_labels", "list of texts", "[]", "Labels that are not published, such as those that change with every"
+            " deployment; after all rules.", "[pod]"),
+    ),
+    "relabel_configs": (
+        Key("action", "text", "replace", "`replace`, `keep`, `drop`, `keepequal`, `dropequal`, `hashmod`, `labelmap`,"
+            " `labeldrop`, `labelkeep`, `lowercase` or `uppercase`.", "lowercase"),
+        Key("source_labels", "list of texts", "[]", "Labels whose values are joined and looked at; `__name__` is the"
+            " name of the metric.", "[namespace, pod]"),
+        Key("separator", "text", ";", "What stands between them.", "/"),
+        Key("regex", "text", "(.*)", "Regular expression (RE2) that the whole of it must match.", "(.+)-[a-z0-9]+"),
+        Key("modulus", "integer", "", "For `hashmod`: 1 to 18446744073709551615.", "16"),
+        Key("target_label", "text", "", "The label that is set or compared; for `replace` with groups of the regex, if"
+            " you like.", "workload"),
+        Key("replacement", "text", "$1", "What it is set to: text with `$1` or `${name}` for groups of the regex;"
+            " nothing removes the label.", "${1}"),
     ),
     "alert": (
         Key("enabled", "boolean", "true", "`false`: no alert about the series of the query. Those about the exporter"
@@ -213,6 +247,12 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
             " 4 bytes each; more series are shed. 0 is no limit. 100000 to 1000000000000.", "400000000"),
         Key("query_timeout", "duration", "0s", "Longest time for one of its queries, told to the server, too. At most"
             " `source.timeout`, which 0s stands for; 100ms to 1h.", "10s"),
+        Key("label_limit", "integer", "128", "Labels that a series may be published with, those that the exporter adds"
+            " aside; one with more is not watched. 0 is no limit. Up to 10000.", "40"),
+        Key("label_name_length_limit", "integer", "1024", "Bytes that the name of such a label may have; a series with"
+            " a longer one is not watched. 0 is no limit. Up to 16777216.", "128"),
+        Key("label_value_length_limit", "integer", "4096", "Bytes that its value may have; a series with a longer one is"
+            " not watched. 0 is no limit. Up to 16777216.", "2048"),
     ),
     "robust_band": (Key("name", "text", REQUIRED, "`robust_band`.", "robust_band"),),
     "shesd": (
@@ -234,6 +274,10 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
         Key("protobuf_message", "text", "prometheus.WriteRequest", "`prometheus.WriteRequest` (protocol 1.0) or"
             " `io.prometheus.write.v2.Request` (2.0; goes back to 1.0 where the receiver does not know it).",
             "io.prometheus.write.v2.Request"),
+        Key("tenant", "text", "", "The tenant that all results are written to, whosever they are (header"
+            " `X-Scope-OrgID`, or `{tenant}` in `url`).", "anomalies"),
+        Key("per_tenant", "boolean", "false", "Write the results of each tenant to that tenant, by a queue of its own."
+            " Excludes `tenant`.", "true"),
         Key("write_relabel_configs", "list", "[]", "Must be empty: not available in this version.", "[]"),
         Key("queue_config", "block", "{}", "The queue in front of the target.", "{max_samples_per_send: 5000}"),
         *HTTP_KEYS,
@@ -257,6 +301,21 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
             " 1y.", "1h"),
         Key("min_shards", "integer", "1", "Accepted for compatibility: a target has one connection. 1 to 10000.", "1"),
         Key("max_shards", "integer", "1", "Accepted for compatibility: a target has one connection. 1 to 10000.", "50"),
+    ),
+    "tenant_discovery": (
+        Key("files", "list of paths", "[]", "Files with a list of tenants, in YAML or JSON; read again when they"
+            " change.", "[tenants.yml]"),
+        Key("query", "block", "", "A query on the source whose series name the tenants.",
+            "{label: user, expr: 'count by (user) (cortex_ingester_active_series)', tenant: ops}"),
+        Key("refresh", "duration", "5m", "How often the query is asked; 5s to 1d.", "1m"),
+        Key("max_tenants", "integer", "1000", "Tenants that may be discovered; more are left out, and named in the log."
+            " 1 to 100000.", "200"),
+    ),
+    "tenant_discovery.query": (
+        Key("label", "text", REQUIRED, "The label whose values are tenant ids.", "user"),
+        Key("expr", "text", "", "PromQL, asked as an instant query. Without it: all values of the label.",
+            "count by (user) (cortex_ingester_active_series)"),
+        Key("tenant", "text", "", "The tenant that is asked. Without it no header is sent.", "ops"),
     ),
 }  # fmt: skip
 

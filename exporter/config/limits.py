@@ -14,6 +14,8 @@ _LEAST_TIMEOUT_MS = 100
 _MOST_SERIES = 1_000_000_000
 _LEAST_POINTS = 100_000  # room for a series of the longest window
 _MOST_POINTS = 1_000_000_000_000
+_MOST_LABELS = 10_000
+_MOST_BYTES = 1 << 24
 _POINTS_ALLOWED = f"0, or a whole number from {_LEAST_POINTS} to {_MOST_POINTS}"
 
 
@@ -34,6 +36,13 @@ def read_limits(outer: OuterLimits) -> Reader[Limits]:
             max_series=block.get("max_series", integer(0, _MOST_SERIES), outer.limits.max_series),
             max_points=block.get("max_points", points, outer.limits.max_points),
             query_timeout_s=block.get("query_timeout", timeout_s, outer.limits.query_timeout_s),
+            label_limit=block.get("label_limit", integer(0, _MOST_LABELS), outer.limits.label_limit),
+            label_name_length_limit=block.get(
+                "label_name_length_limit", integer(0, _MOST_BYTES), outer.limits.label_name_length_limit
+            ),
+            label_value_length_limit=block.get(
+                "label_value_length_limit", integer(0, _MOST_BYTES), outer.limits.label_value_length_limit
+            ),
         )
         longest_s = outer.source_timeout_s
         if block.has("query_timeout") and longest_s is not None and limits.query_timeout_s > longest_s:

@@ -10,9 +10,10 @@ from exporter.config.alerting import AlertBlock, read_alert, read_links
 from exporter.config.document import Mark, Problems, read_document
 from exporter.config.http import TENANT_HEADER, read_http
 from exporter.config.limits import OuterLimits, read_limits
-from exporter.config.queries import PUBLISHED, OuterQuery, Times, read_global, read_query, read_tenant, unique
+from exporter.config.queries import PUBLISHED, Global, OuterQuery, read_global, read_query, unique
 from exporter.config.reading import Block, Reader, Setting, Spot
-from exporter.config.remote_write import read_remote_writes
+from exporter.config.relabelling import NO_RULES, read_rules
+from exporter.config.remote_write import Writers, read_remote_writes
 from exporter.config.schema import (
     MIB,
     Config,
@@ -25,13 +26,16 @@ from exporter.config.schema import (
     RemoteWrite,
     Source,
     Tenant,
+    TenantDiscovery,
     no_params,
 )
+from exporter.config.tenants import IN_PATH, TenantContext, read_discovery, read_tenants
 from exporter.config.values import boolean, choice, duration_ms, integer, server_url, size_bytes, text_mapping
 from exporter.errors import ConfigError, Problem
 
 MAX_FILE_BYTES = 4 * MIB
 NO_TENANTS: tuple[Tenant, ...] = ()
+NO_QUERIES: tuple[Query, ...] = ()
 NO_TARGETS: tuple[RemoteWrite, ...] = ()
 USUAL_PAGE: MetricsPage = "results"
 ALL: Publish = "all"
@@ -46,7 +50,7 @@ def load(path: str, environ: Mapping[str, str] = os.environ) -> Config:
 
     ``environ`` gives the variables for ``${NAME}``. Raises ConfigError with all problems, in file order.
     """
-    return parse(_read_file(path), path, environ)
+    return parse(read_file(path), path, environ)
 
 
 def parse(text: str, file: str, environ: Mapping[str, str] = os.environ) -> Config:
@@ -67,27 +71,35 @@ def parse(text: str, file: str, environ: Mapping[str, str] = os.environ) -> Conf
 
 def read_config(block: Block) -> Config:
     """The whole file. Relations between its parts are checked here."""
-    times = block.get("global", read_global, Times())
+    whole = block.get("global", read_global, Global())
+    times = whole.times
     source = block.need("source", read_source, Source(""))
-    tenants = block.get("tenants", read_tenants, NO_TENANTS)
-    _check_tenant_header(block, source, tenants)
     timeout_s = source.timeout_s if _reads_well(block.spot, "source.timeout") else None
     limits = block.get("limits", read_limits(OuterLimits(Limits(), timeout_s)), Limits())
-    targets = block.get("remote_write", read_remote_writes, NO_TARGETS)
     publish = block.get("publish", choice(*PUBLISHED), ALL)
     detectability = block.get("detectability", boolean, False)
     alert = block.get("alert", read_alert(AlertBlock()), AlertBlock())
-    outer = OuterQuery(times, OuterLimits(limits, timeout_s), publish, alert, detectability)
+    rules = block.get("relabel_configs", read_rules, NO_RULES)
+    outer = OuterQuery(times, OuterLimits(limits, timeout_s), publish, alert, detectability, rules)
+    queries = block.need("queries", read_queries(outer), NO_QUERIES)
+    context = TenantContext(source, queries, outer)
+    tenants = block.get("tenants", read_tenants(context), NO_TENANTS)
+    discovery = block.get("tenant_discovery", read_discovery(context), None)
+    _check_tenants(block, source, tenants, discovery)
+    writers = Writers(tuple(tenant.id for tenant in tenants), block.has("tenants"), block.has("tenant_discovery"))
+    targets = block.get("remote_write", read_remote_writes(writers), NO_TARGETS)
     return Config(
         source=source,
-        queries=block.need("queries", read_queries(outer), ()),
+        queries=queries,
         interval_s=times.interval_s,
         window_s=times.window_s,
         step_s=times.step_s,
         tenants=tenants,
+        tenant_discovery=discovery,
         metric_names=block.get("metric_names", choice(*_NAMES), "default"),
         metrics_page=_read_page(block, targets),
         remote_write=targets,
+        external_labels=whole.external_labels,
         limits=limits,
         publish=publish,
         detectability=detectability,
@@ -120,11 +132,6 @@ def read_source(spot: Spot) -> Source:
     )
 
 
-def read_tenants(spot: Spot) -> tuple[Tenant, ...]:
-    """The tenants, each id once."""
-    return unique(spot, read_tenant, "id")
-
-
 def read_queries(outer: OuterQuery) -> Reader[tuple[Query, ...]]:
     """The queries, each name once, at least one."""
 
@@ -141,14 +148,21 @@ def _reads_well(spot: Spot, path: str) -> bool:
     return all(problem.path != path for problem in spot.setting.problems.in_file_order())
 
 
-def _check_tenant_header(block: Block, source: Source, tenants: tuple[Tenant, ...]) -> None:
+def _check_tenants(
+    block: Block, source: Source, tenants: tuple[Tenant, ...], discovery: TenantDiscovery | None
+) -> None:
+    """Whether the source takes tenants in one way, and has some where its URL wants one."""
     named = [header.name for header in source.http.http_headers if header.name.lower() == TENANT_HEADER.lower()]
-    if tenants and named:
+    key = "tenants" if tenants else "tenant_discovery"
+    if (tenants or discovery) and named and IN_PATH not in source.url:
         message = f"sets the tenant as http_headers.{named[0]} does"
-        block.blame("tenants", message, allowed="one of the two")
+        block.blame(key, message, allowed="one of the two")
+    if IN_PATH in source.url and not block.given("tenants", "tenant_discovery"):
+        block.blame("source", f"the url has {IN_PATH}, and there are no tenants", allowed="tenants or tenant_discovery")
 
 
-def _read_file(path: str) -> str:
+def read_file(path: str) -> str:
+    """The text of a config file. Raises ConfigError when it can't be read, is too large or is not UTF-8."""
     try:
         with Path(path).open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)

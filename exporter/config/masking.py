@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import yaml
@@ -20,10 +21,13 @@ from exporter.config.schema import (
     Query,
     RemoteWrite,
     Source,
+    Tenant,
+    TenantDiscovery,
     TlsConfig,
 )
 from exporter.config.secret import MASK, Secret, mask_url, sounds_secret
 from exporter.models.settings import ModelSettings, ShesdSettings
+from exporter.relabelling.rule import Rule
 
 Yaml = dict[str, Any]
 
@@ -44,9 +48,12 @@ def content_hash(config: Config) -> str:
 def _config(config: Config) -> Yaml:
     times = {"interval": _seconds(config.interval_s), "step": _seconds(config.step_s)}
     return {
-        "global": times | {"window": _seconds(config.window_s)},
+        "global": times
+        | {"window": _seconds(config.window_s)}
+        | _set(external_labels=dict(config.external_labels)),
         "source": _source(config.source),
-        "tenants": [{"id": tenant.id} for tenant in config.tenants],
+        "tenants": [_tenant(tenant) for tenant in config.tenants if not tenant.discovered],
+        **_set(tenant_discovery=_discovery(config.tenant_discovery)),
         "queries": [_query(query) for query in config.queries],
         "metric_names": config.metric_names,
         "metrics_page": config.metrics_page,
@@ -73,6 +80,29 @@ def _source(source: Source) -> Yaml:
     }
 
 
+def _tenant(tenant: Tenant) -> Yaml:
+    shown: Yaml = {"id": tenant.id} | _set(url=tenant.url, queries=[_query(query) for query in tenant.queries])
+    if not tenant.shared_queries:
+        shown["shared_queries"] = False
+    if tenant.limits:
+        given = {name.removesuffix("_s") for name, _ in tenant.limits}
+        of_tenant: dict[str, Any] = dict(tenant.limits)
+        limits = _limits(replace(Limits(), **of_tenant))
+        shown["limits"] = {key: value for key, value in limits.items() if key in given}
+    if tenant.interval_s:
+        shown["interval"] = _seconds(tenant.interval_s)
+    return shown | _set(max_in_flight=tenant.max_in_flight) | (_http(tenant.http) if tenant.http else {})
+
+
+def _discovery(discovery: TenantDiscovery | None) -> Yaml:
+    if discovery is None:
+        return {}
+    query = discovery.query
+    asked = _set(label=query.label, expr=query.expr, tenant=query.tenant) if query else {}
+    times = {"refresh": _seconds(discovery.refresh_s), "max_tenants": discovery.max_tenants}
+    return _set(files=list(discovery.files), query=asked) | times
+
+
 def _remote_write(target: RemoteWrite) -> Yaml:
     queue = target.queue
     shown: Yaml = {
@@ -80,6 +110,7 @@ def _remote_write(target: RemoteWrite) -> Yaml:
         "name": target.name,
         "remote_timeout": _millis(target.timeout_s),
         "protobuf_message": target.message,
+        **_set(tenant=target.tenant, per_tenant=target.per_tenant),
     }
     headers = {header.name: MASK if sounds_secret(header.name) else header.values[0] for header in target.headers}
     shown["queue_config"] = {
@@ -180,7 +211,16 @@ def _query(query: Query) -> Yaml:
         "publish": query.publish,
         "detectability": query.detectability,
         "alert": _alert(query.alert),
+        **_set(
+            relabel_configs=[_rule(rule) for rule in query.relabel_configs], drop_labels=list(query.drop_labels)
+        ),
     }
+
+
+def _rule(rule: Rule) -> Yaml:
+    """A rule without what is as it usually is."""
+    usual, shown = asdict(Rule()), asdict(rule) | {"source_labels": list(rule.source_labels)}
+    return {"action": rule.action} | {key: value for key, value in shown.items() if value != usual[key] and value != []}
 
 
 def _alert(alert: Alert) -> Yaml:
@@ -204,6 +244,9 @@ def _limits(limits: Limits) -> Yaml:
         "max_series": limits.max_series,
         "max_points": limits.max_points,
         "query_timeout": _millis(limits.query_timeout_s),
+        "label_limit": limits.label_limit,
+        "label_name_length_limit": limits.label_name_length_limit,
+        "label_value_length_limit": limits.label_value_length_limit,
     }
 
 
@@ -237,7 +280,8 @@ def _seconds(duration_s: int) -> str:
 def _escaped(value: Any) -> Any:
     """The same with ``$`` doubled where reading it back would take it for something else."""
     if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
+        # The groups in relabelling rules are read as they stand.
+        return {key: item if key == "relabel_configs" else _escaped(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_escaped(item) for item in value]
     if isinstance(value, str) and ("$$" in value or "${" in value):

@@ -1,4 +1,4 @@
-"""Reading the times of a config, its tenants and its queries."""
+"""Reading the times of a config and its queries."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from exporter.config.durations import format_duration
 from exporter.config.expression import expression_fault
 from exporter.config.limits import OuterLimits, read_limits
 from exporter.config.reading import Block, Fault, Reader, Spot, attempt
+from exporter.config.relabelling import NO_LABELS, NO_NAMES, NO_RULES, Labels, drop_labels, external_labels, read_rules
 from exporter.config.schema import DAY_S, DEFAULT_MODELS, SENSITIVITIES, Direction, Publish, Query, Tenant
 from exporter.config.values import (
     alternatives,
@@ -25,6 +26,7 @@ from exporter.config.values import (
     text,
 )
 from exporter.models.settings import ModelSettings, RobustBandSettings, Seasonal, ShesdSettings, Signal
+from exporter.relabelling.rule import Rule
 
 YEAR_S = 365 * DAY_S
 MAX_STEP_S = 3600
@@ -36,8 +38,6 @@ MODEL_NAMES = ("robust_band", "shesd")
 PUBLISHED: tuple[Publish, ...] = ("all", "score", "anomalous")
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}", re.ASCII)
-_TENANT = re.compile(r"[0-9A-Za-z!\-_.*'()]{1,150}", re.ASCII)
-_TENANT_ALLOWED = "up to 150 of 0-9 a-z A-Z ! - _ . * ' ( ), not . or ..; a|b for several"
 _EITHER: tuple[Direction, ...] = ("both", "above", "below")
 _SEASONS: tuple[Seasonal, ...] = ("median", "stl")
 _SIGNALS: tuple[Signal, ...] = ("shift", "stale")
@@ -55,11 +55,20 @@ class Times:
     sound: bool = True  # False: something in the global block was bad, so relations to it prove nothing
 
 
-def read_global(spot: Spot) -> Times:
-    """The times that hold for every query."""
+@dataclass(frozen=True, slots=True)
+class Global:
+    """The block `global`: the times that hold for every query, and the labels of what leaves by remote write."""
+
+    times: Times = Times()
+    external_labels: Labels = NO_LABELS
+
+
+def read_global(spot: Spot) -> Global:
+    """What holds for the whole file."""
     block = spot.block("global")
     times = read_times(block, Times())
-    return replace(times, sound=block.usable("interval", "step", "window"))
+    times = replace(times, sound=block.usable("interval", "step", "window"))
+    return Global(times, block.get("external_labels", external_labels, NO_LABELS))
 
 
 def read_times(block: Block, outer: Times) -> Times:
@@ -105,19 +114,6 @@ def _check_window(block: Block, key: str, times: Times) -> None:
         block.blame(key, message, allowed=allowed)
 
 
-def read_tenant(spot: Spot) -> Tenant:
-    """One tenant."""
-    return Tenant(spot.block("tenants").need("id", tenant_id, ""))
-
-
-def tenant_id(spot: Spot) -> str:
-    """A tenant id as Mimir and Cortex accept it, or several with ``|`` between them."""
-    value = text(spot)
-    if not all(_TENANT.fullmatch(part) and part not in (".", "..") for part in value.split("|")):
-        raise spot.fault("not a tenant id", allowed=_TENANT_ALLOWED)
-    return value
-
-
 def unique(spot: Spot, read: Reader[T], key: str) -> tuple[T, ...]:
     """A list of blocks whose ``key`` may occur once; a repeated one is noted with the line of the first."""
     items: list[T] = []
@@ -149,6 +145,7 @@ class OuterQuery:
     publish: Publish
     alert: AlertBlock
     detectability: bool
+    relabel_configs: tuple[Rule, ...] = ()
 
 
 def read_query(outer: OuterQuery) -> Reader[Query]:
@@ -175,6 +172,8 @@ def read_query(outer: OuterQuery) -> Reader[Query]:
             limits=block.get("limits", read_limits(outer.limits), outer.limits.limits),
             publish=block.get("publish", choice(*PUBLISHED), outer.publish),
             detectability=block.get("detectability", boolean, outer.detectability),
+            relabel_configs=(*outer.relabel_configs, *block.get("relabel_configs", read_rules, NO_RULES)),
+            drop_labels=block.get("drop_labels", drop_labels, NO_NAMES),
         )
         if block.usable("window"):
             _check_history(block, query)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from exporter.config import document
 from exporter.config.document import Listing, Mark, Node, Problems, Scalar
-from exporter.config.keys import homes_of, keys_of
+from exporter.config.keys import Key, homes_of, keys_of
 from exporter.config.secret import MASK, mask_url
 
 T = TypeVar("T")
@@ -121,9 +121,9 @@ class Spot:
         # The value itself is not shown: a password may stand where a block belongs.
         return self.fault(f"must be {wanted}, not {_SPELLED[type(self.node)]}", value="", allowed=allowed)
 
-    def block(self, name: str) -> Block:
-        """The node as a block of the reference; unknown keys are noted at once."""
-        return Block(self, name, self.mapping())
+    def block(self, name: str, keys: Mapping[str, Key] | None = None) -> Block:
+        """The node as a block of the reference, or of another one with these keys; unknown keys are noted at once."""
+        return Block(self, name, self.mapping(), keys)
 
     def below(self, key: str, node: Node, *, secret: bool = False, url: bool = False) -> Spot:
         """The spot of a key of this mapping."""
@@ -145,10 +145,13 @@ Reader = Callable[[Spot], T]
 class Block:
     """One mapping of the file while it is read. A key that can't be used is noted and replaced by its default."""
 
-    def __init__(self, spot: Spot, name: str, mapping: document.Mapping) -> None:
+    def __init__(
+        self, spot: Spot, name: str, mapping: document.Mapping, keys: Mapping[str, Key] | None = None
+    ) -> None:
         self.spot = spot
-        self._keys = keys_of(name)
+        self._keys = keys_of(name) if keys is None else keys
         self._name = name
+        self._homes_of = homes_of if keys is None else _no_homes
         self._entries = mapping.entries
         self._unusable: set[str] = set()
         self._refuse_unknown()
@@ -215,8 +218,13 @@ class Block:
         close = difflib.get_close_matches(name.lower(), self._keys, n=1, cutoff=0.75)
         if close:
             return f" (did you mean `{close[0]}`?)"
-        homes = [home for home in homes_of(name) if home != self._name]
+        homes = [home for home in self._homes_of(name) if home != self._name]
         return f" (it belongs to `{homes[0]}`)" if homes else ""
+
+
+def _no_homes(_name: str) -> tuple[str, ...]:
+    """Blocks of another file are no place for a key."""
+    return ()
 
 
 def attempt(spot: Spot, read: Reader[T]) -> T | None:

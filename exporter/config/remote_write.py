@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from exporter.config.http import header_value, headers_by_name, read_http
+from exporter.config.http import TENANT_HEADER, header_value, headers_by_name, read_http
 from exporter.config.queries import YEAR_S
-from exporter.config.reading import Block, Spot, attempt
+from exporter.config.reading import Block, Reader, Spot, attempt
 from exporter.config.schema import MIB, Header, ProtobufMessage, QueueConfig, RemoteWrite
+from exporter.config.tenants import ACCOUNT_ALLOWED, IN_PATH, account_id, is_account, one_tenant_id
 from exporter.config.values import (
     boolean,
     choice,
@@ -28,27 +30,41 @@ _MINUTES_MS = 60_000
 _USUAL = QueueConfig()
 
 
-def read_remote_writes(spot: Spot) -> tuple[RemoteWrite, ...]:
+@dataclass(frozen=True, slots=True)
+class Writers:
+    """The tenants that may have results to write: those of the config, and whether there may be others."""
+
+    ids: tuple[str, ...] = ()
+    listed: bool = False
+    discovered: bool = False
+
+
+def read_remote_writes(writers: Writers) -> Reader[tuple[RemoteWrite, ...]]:
     """The targets, each name once; one without a name is called by the host and port of its URL."""
-    targets: list[RemoteWrite] = []
-    first_lines: dict[str, int] = {}
-    for index, node in enumerate(spot.listing().items):
-        below = spot.item(index, node)
-        target = attempt(below, read_remote_write)
-        if target is None:
-            continue
-        if target.name in first_lines:
-            message = f"a second target called {target.name}, the first is at line {first_lines[target.name]}"
-            below.tell(below.fault(message, value="", allowed="another name for each target"))
-        first_lines.setdefault(target.name, node.mark.line)
-        targets.append(target)
-    return tuple(targets)
+
+    def read(spot: Spot) -> tuple[RemoteWrite, ...]:
+        targets: list[RemoteWrite] = []
+        first_lines: dict[str, int] = {}
+        for index, node in enumerate(spot.listing().items):
+            below = spot.item(index, node)
+            target = attempt(below, lambda each: read_remote_write(each, writers))
+            if target is None:
+                continue
+            if target.name in first_lines:
+                message = f"a second target called {target.name}, the first is at line {first_lines[target.name]}"
+                below.tell(below.fault(message, value="", allowed="another name for each target"))
+            first_lines.setdefault(target.name, node.mark.line)
+            targets.append(target)
+        return tuple(targets)
+
+    return read
 
 
-def read_remote_write(spot: Spot) -> RemoteWrite:
+def read_remote_write(spot: Spot, writers: Writers) -> RemoteWrite:
     """One target."""
     block = spot.block("remote_write")
     url = block.need("url", write_url, "")
+    in_path = IN_PATH in url
     target = RemoteWrite(
         url=url,
         name=block.get("name", target_name, urlsplit(url).netloc),
@@ -57,7 +73,10 @@ def read_remote_write(spot: Spot) -> RemoteWrite:
         http=read_http(block),
         message=block.get("protobuf_message", choice(*_MESSAGES), "prometheus.WriteRequest"),
         queue=block.get("queue_config", read_queue, QueueConfig()),
+        tenant=block.get("tenant", account_id if in_path else one_tenant_id, ""),
+        per_tenant=block.get("per_tenant", boolean, False),
     )
+    _check_tenant(block, target, writers)
     block.get("write_relabel_configs", _no_relabelling, None)
     _check_headers(block, target)
     return target
@@ -79,6 +98,33 @@ def read_plain_headers(spot: Spot) -> tuple[Header, ...]:
             below = spot.below(header.name, spot.mapping().entries[header.name].node)
             below.tell(below.fault("a header that the client sets itself", value="", allowed="other headers"))
     return headers
+
+
+def _check_tenant(block: Block, target: RemoteWrite, writers: Writers) -> None:
+    """Whether the tenant that is written to is known, one, and told in one way."""
+    in_path, key = IN_PATH in target.url, "tenant" if target.tenant else "per_tenant"
+    if target.tenant and target.per_tenant:
+        block.blame("per_tenant", "excludes `tenant`", allowed="one of tenant, per_tenant")
+    elif target.per_tenant:
+        _check_writers(block, writers, in_path=in_path)
+    elif in_path and not target.tenant and block.usable("tenant", "per_tenant"):
+        block.blame("url", f"has {IN_PATH}, and no tenant to put there", allowed="with tenant or per_tenant")
+    for header in (*target.headers, *target.http.http_headers):
+        told_twice = header.name.lower() == TENANT_HEADER.lower() and not in_path
+        if told_twice and (target.tenant or target.per_tenant):
+            block.blame(key, f"sets the tenant as the header {header.name} does", allowed="one of the two")
+
+
+def _check_writers(block: Block, writers: Writers, *, in_path: bool) -> None:
+    if not writers.listed and not writers.discovered:
+        block.blame("per_tenant", "there are no tenants", allowed="with tenants or tenant_discovery")
+    for tenant in writers.ids:
+        if "|" in tenant:
+            message = f"tenant {tenant} reads several, and nothing can be written to several"
+            block.blame("per_tenant", message, allowed="tenants without `|`, or a `tenant` that takes all")
+        elif in_path and not is_account(tenant):
+            message = f"tenant {tenant} can't stand in the path of the url"
+            block.blame("per_tenant", message, allowed=ACCOUNT_ALLOWED)
 
 
 def _check_headers(block: Block, target: RemoteWrite) -> None:

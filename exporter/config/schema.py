@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
 from exporter.config.secret import NO_SECRET, Secret
 from exporter.models.settings import ModelSettings, RobustBandSettings, ShesdSettings, Signal
+from exporter.relabelling.publishing import LabelLimits, Relabelling
+from exporter.relabelling.rule import Rule
 
 DAY_S = 86_400
 MIB = 1 << 20
@@ -148,7 +150,11 @@ class QueueConfig:
 
 @dataclass(frozen=True, slots=True)
 class RemoteWrite:
-    """A remote write target. ``name`` is its label; ``url`` has no credentials, but its query may hold a secret."""
+    """A remote write target. ``name`` is its label; ``url`` has no credentials, but its query may hold a secret.
+
+    ``tenant`` is the one that everything is written to, or (``per_tenant``) whose own results are written: in a config
+    that has no tenant yet, and each tenant writes to itself. ``{tenant}`` in the URL stands for it.
+    """
 
     name: str
     url: str = field(repr=False)
@@ -157,18 +163,24 @@ class RemoteWrite:
     http: HttpConfig = HttpConfig()
     message: ProtobufMessage = "prometheus.WriteRequest"
     queue: QueueConfig = QueueConfig()
+    tenant: str = ""
+    per_tenant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one query of one tenant may take; 0 is no limit. ``max_points`` counts series x columns of the window.
 
-    ``query_timeout_s``: 0 is the source's timeout.
+    ``query_timeout_s``: 0 is the source's timeout. The others are of the labels of one series: how many, and bytes.
     """
 
     max_series: int = 1_000_000
     max_points: int = 2_500_000_000  # 10 GB: the million series of a week at 5 minutes, and a quarter more
     query_timeout_s: float = 0.0
+    # Beyond what anybody uses, and far from what harms a page or a receiver; /explain takes 128 labels.
+    label_limit: int = 128
+    label_name_length_limit: int = 1024
+    label_value_length_limit: int = 4096
 
     def most_rows(self, columns: int) -> int | None:
         """Series that may have a window of so many columns; None where there is no limit."""
@@ -177,12 +189,61 @@ class Limits:
             allowed.append(self.max_points // columns)
         return min(allowed, default=None)
 
+    @property
+    def labels(self) -> LabelLimits:
+        """Those of the labels of one series."""
+        return LabelLimits(self.label_limit, self.label_name_length_limit, self.label_value_length_limit)
+
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A Mimir or Cortex tenant (header ``X-Scope-OrgID``); ``a|b`` reads several at once."""
+    """A tenant of the server: header ``X-Scope-OrgID``, or ``{tenant}`` in the URL; ``a|b`` reads several at once.
+
+    What is empty, None or 0 is the source's; ``http`` is complete where it is there. ``queries`` are its own, beside
+    the shared ones or in place of them. ``limits`` are (field of Limits, value) for the shared queries; its own have
+    them already. ``discovered``: it does not stand in the config.
+    """
 
     id: str
+    url: str = ""
+    http: HttpConfig | None = None
+    queries: tuple[Query, ...] = ()
+    shared_queries: bool = True
+    limits: tuple[tuple[str, float], ...] = ()
+    interval_s: int = 0
+    max_in_flight: int = 0
+    discovered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryQuery:
+    """What names tenants on the source: a label of the series of ``expr``, or without one all values of the label.
+
+    ``tenant`` is the one that is asked, empty for none.
+    """
+
+    label: str
+    expr: str = ""
+    tenant: str = ""
+
+
+ReadTenants = Callable[[str, str], tuple[Tenant, ...]]
+
+
+def read_no_tenants(_text: str, _file: str) -> tuple[Tenant, ...]:
+    """What a discovery file holds, where nobody has said how to read it."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDiscovery:
+    """Where more tenants come from. ``parse(text, file)`` reads a discovery file; raises ConfigError."""
+
+    files: tuple[str, ...] = ()
+    query: DiscoveryQuery | None = None
+    refresh_s: int = 300
+    max_tenants: int = 1000
+    parse: ReadTenants = field(default=read_no_tenants, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +307,8 @@ class Query:
     limits: Limits = Limits()
     publish: Publish = "all"
     detectability: bool = False
+    relabel_configs: tuple[Rule, ...] = ()  # those of the file first
+    drop_labels: tuple[str, ...] = ()
     # Not compared: another alert leaves the windows and verdicts of the query as they are (a reload keeps them).
     alert: Alert = field(default=Alert(), compare=False)
 
@@ -253,6 +316,10 @@ class Query:
     def most_series(self) -> int | None:
         """Series that may be watched, those that have gone missing included; None where there is no limit."""
         return self.limits.most_rows(self.window_s // self.step_s)
+
+    def relabelling(self) -> Relabelling:
+        """What becomes of the labels of its series; compiled here, so keep it."""
+        return Relabelling(self.relabel_configs, self.drop_labels, self.limits.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,9 +332,11 @@ class Config:
     window_s: int = 14 * DAY_S
     step_s: int = 300
     tenants: tuple[Tenant, ...] = ()
+    tenant_discovery: TenantDiscovery | None = None
     metric_names: MetricNames = "default"
     metrics_page: MetricsPage = "results"
     remote_write: tuple[RemoteWrite, ...] = ()
+    external_labels: tuple[tuple[str, str], ...] = ()  # of what leaves by remote write
     limits: Limits = Limits()
     publish: Publish = "all"
     detectability: bool = False

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import requests
 
 from exporter.config import load
-from exporter.connections import make_client, make_session
+from exporter.connections import Sessions, make_client
 from exporter.explain.document import explanation_json
 from exporter.explain.explainer import Explainer
 from exporter.explain.question import ExplainError, Question, shorten
@@ -34,17 +34,17 @@ def explain(
     """
     config = load(config_file)
     hashes = (running_hash(exporter_url),) if exporter_url else ()
-    session, stop = make_session(config), threading.Event()
+    sessions, stop = Sessions(config), threading.Event()
     try:
         explainer = Explainer(
-            config, lambda tenant: make_client(config, session, tenant, stop=stop), other_hashes=hashes
+            config, lambda tenant: make_client(config, sessions, tenant, stop=stop), other_hashes=hashes
         )
         told = explainer.explain(question, time.time())
     except ExplainError as error:
         print(error_text(error), file=sys.stderr)  # noqa: T201 -- a command prints
         return 1
     finally:
-        session.close()
+        sessions.close()
     print_(explanation_json(told) if as_json else explanation_text(told, colour=sys.stdout.isatty()).rstrip("\n"))
     return 0
 

@@ -18,6 +18,7 @@ __all__ = ["PAGE_POLICY", "Landing", "LandingRow", "LandingUnit", "duration", "p
 
 PAGE_POLICY = POLICY
 MOST_UNITS = 200
+_MOST_NOTES = 3  # on the data of a query
 _LONGEST_LABELS = 2000  # characters; the whole of them is on the page of the explanation
 
 _CHART_WIDTH, _CHART_HEIGHT = 160, 18
@@ -35,7 +36,7 @@ _INPUT = '<input name="{}" placeholder="{}" autocomplete="off" spellcheck="false
 @dataclass(frozen=True, slots=True)
 class LandingUnit:
     """One query of one tenant: series by state and shed ones, age of the newest judged sample (None: never), error;
-    how many series are anomalous now, and which share of the window has been read."""
+    how many series are anomalous now, which share of the window has been read, and what to know of the data."""
 
     tenant: str
     query: str
@@ -45,6 +46,7 @@ class LandingUnit:
     error: str = ""
     anomalous: int = 0
     loaded: float = 1.0
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +205,14 @@ def _urgency(unit: LandingUnit) -> tuple[bool, bool, int, str, str]:
 def _unit_row(unit: LandingUnit, *, with_tenant: bool) -> str:
     owner = f"{escape(unit.tenant)} / " if with_tenant else ""
     error = f'<p class="error">{escape(unit.error)}</p>' if unit.error else ""
+    notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in unit.notes[:_MOST_NOTES])
     chips = f'<span class="chip bad">{unit.anomalous:,} anomalous</span>' if unit.anomalous else ""
     chips += "".join(_chip(state, count) for state, count in unit.states.items() if count)
     if unit.loaded < 1:
         chips += f'<span class="chip">reading its window: {100 * unit.loaded:.0f} %</span>'
     age = "none yet" if unit.verdict_age_s is None else f"{duration(unit.verdict_age_s)} old"
     return (
-        f'<td>{owner}{escape(unit.query)}<br><code class="soft long">{escape(unit.expr)}</code>{error}</td>'
+        f'<td>{owner}{escape(unit.query)}<br><code class="soft long">{escape(unit.expr)}</code>{error}{notes}</td>'
         f"<td>{chips or '<span class=soft>none</span>'}</td>{_number_cell('newest verdict', age)}"
     )
 

@@ -28,6 +28,7 @@ from exporter.names import SELF_PREFIX, STATES
 OUTCOMES = ("ok", "failed", "late", "skipped")
 REMARKS = (
     "warning", "info", "partial", "histogram", "duplicate", "collision", "future", "too_old", "not_finite",
+    "truncated",
 )  # fmt: skip
 
 _UNIT = ("tenant", "query")
@@ -55,6 +56,7 @@ class CycleReceipt(Protocol):
     filled_columns: int
     slow_scans: int
     remarks: collections.Counter[str]
+    missing_s: int
     newest_s: float
     window_bytes: int
     wall_s: float
@@ -105,6 +107,7 @@ class SelfMetrics:
         self.limit = self._gauge(
             "series_limit", "Series that may be watched, by max_series and max_points; +Inf without a limit.", *_UNIT
         )
+        self.interval = self._gauge("query_interval_seconds", "How often the series of the query are judged.", *_UNIT)
         self.verdict_time = self._gauge(
             "verdict_timestamp_seconds", "Time of the newest judged sample, 0 before the first verdict.", *_UNIT
         )
@@ -132,6 +135,16 @@ class SelfMetrics:
         self.source_up = self._gauge(
             "source_up", "Whether the last cycle of at least one query of the tenant could read its series.", "tenant"
         )
+        self.circuit = self._gauge(
+            "source_circuit_open", "1 while the tenant's server is not asked, but for a try now and then.", "tenant"
+        )
+        self.circuit_opened = self._counter(
+            "source_circuit_opened", "Times that the tenant's server was given up for a while, failed tries too.",
+            "tenant",
+        )  # fmt: skip
+        self.empty = self._gauge(
+            "source_empty", "1 while all queries of a tenant answer with no series; an unknown tenant does.", "tenant"
+        )
         self.requests = self._counter(
             "source_requests", "Requests by outcome, retries included: ok or what went wrong.", "tenant", "outcome"
         )
@@ -140,6 +153,9 @@ class SelfMetrics:
         self.warnings = self._counter("source_warnings", "Remarks on answers and their samples.", *_UNIT, "kind")
         self.samples = self._counter("source_samples", "Samples in answers.", *_UNIT)
         self.answered = self._gauge("source_series", "Series in the newest answer.", *_UNIT)
+        self.missing = self._gauge(
+            "window_missing_seconds", "How much of the window the server has not given when it was read.", *_UNIT
+        )
         self.slow_scans = self._counter("source_fallback_scans", "Answers that took the JSON parser.", *_UNIT)
         self.gaps_filled = self._counter(
             "gaps_filled", "Window columns read by range: a whole window at the start, then missed steps.", *_UNIT
@@ -161,6 +177,8 @@ class SelfMetrics:
         with self._lock:
             children = self._tenant_children.setdefault(tenant, set())
             children |= {(self.received, (tenant,)), (self.requests, (tenant, "ok"))}
+            children |= {(self.circuit, (tenant,)), (self.circuit_opened, (tenant,))}
+            children |= {(self.empty, (tenant,))} if tenant else set()
             self._make(children)
 
         def observe(outcome: str, body_bytes: int) -> None:
@@ -171,6 +189,19 @@ class SelfMetrics:
                     self.received.labels(tenant).inc(body_bytes)
 
         return observe
+
+    def circuit_changed(self, tenant: str, *, is_open: bool, opened: bool) -> None:
+        """A tenant's server is not asked any more, or again; `opened`: given up once more. Others are passed over."""
+        with self._lock:
+            if (self.circuit, (tenant,)) in self._tenant_children.get(tenant, set()):
+                self.circuit.labels(tenant).set(is_open)
+                self.circuit_opened.labels(tenant).inc(opened)
+
+    def is_empty(self, tenant: str, empty: bool) -> None:
+        """Whether no query of a tenant has any series; a tenant that is not known is passed over."""
+        with self._lock:
+            if (self.empty, (tenant,)) in self._tenant_children.get(tenant, set()):
+                self.empty.labels(tenant).set(empty)
 
     def cycle_skipped(self, tenant: str, query: str) -> None:
         """A cycle was left out because the one before was still running."""
@@ -234,16 +265,19 @@ class SelfMetrics:
         self._bump(self.failed_fits, receipt.failed_rows, tenant, query)
         self._bump(self.judged, receipt.judged, tenant, query)
         self.answered.labels(tenant, query).set(receipt.series)
+        self.missing.labels(tenant, query).set(receipt.missing_s)
         self.shed.labels(tenant, query).set(receipt.shed)
         if receipt.newest_s > 0:
             self.verdict_time.labels(tenant, query).set(receipt.newest_s)
 
     # -- units ---------------------------------------------------------------------------------------------------------
 
-    def register_unit(self, tenant: str, query: str, models: Iterable[str], most_series: int | None = None) -> None:
+    def register_unit(
+        self, tenant: str, query: str, models: Iterable[str], interval_s: int, most_series: int | None = None
+    ) -> None:
         """Make a unit's children; known ones keep their values, those of models it no longer has go.
 
-        `most_series` is how many series it may watch.
+        `interval_s` is how often it is judged, `most_series` how many series it may watch.
         """
         unit = tenant, query
         with self._lock:
@@ -258,6 +292,7 @@ class SelfMetrics:
             self._remove(gone)
             self._children[unit] = {*wanted, *(old - gone)}
             self.loaded.labels(*unit).set(0)
+            self.interval.labels(*unit).set(interval_s)
             self.limit.labels(*unit).set(math.inf if most_series is None else most_series)
 
     def forget_unit(self, tenant: str, query: str) -> None:
@@ -274,7 +309,7 @@ class SelfMetrics:
 
     def _unit_metrics(self) -> list[MetricWrapperBase]:
         return [
-            self.shed, self.limit, self.loaded,
+            self.shed, self.limit, self.loaded, self.missing, self.interval,
             self.verdict_time, self.cycle_duration, self.cycle_cpu, self.cycle_lag, self.judged, self.failed_fits,
             self.window_bytes, self.samples, self.answered, self.slow_scans, self.gaps_filled, self.late_samples,
         ]  # fmt: skip

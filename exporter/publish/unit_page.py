@@ -84,6 +84,11 @@ class UnitPage:
         for row in rows.tolist():  # once in the life of a series
             self._labels.drop_row(row)
 
+    def start_over(self) -> None:
+        """The clock was set back: rows that come again are of a time that may have been written already."""
+        if self._writer:
+            self._writer.start_over()
+
     def render(
         self,
         family: str,

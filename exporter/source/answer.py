@@ -11,7 +11,7 @@ from exporter.samples import SampleBatch
 
 Body: TypeAlias = bytes | bytearray
 
-_TEXT_LIMIT = 300
+TEXT_LIMIT = 300  # characters of a server's words that are shown
 _NOTES_LIMIT = 20
 
 
@@ -41,7 +41,7 @@ class Envelope:
     partial: bool
 
 
-def plain_text(text: str, limit: int = _TEXT_LIMIT) -> str:
+def plain_text(text: str, limit: int = TEXT_LIMIT) -> str:
     """A server's words for a log line: control characters and runs of blanks become one blank, then trimmed."""
     shown = " ".join("".join(c if c.isprintable() else " " for c in text[: 8 * limit]).split())
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

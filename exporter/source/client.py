@@ -17,6 +17,8 @@ from prometheus_api_client import PrometheusConnect
 
 from exporter.errors import SourceError, SourceRefused, SourceUnavailable
 from exporter.source.answer import garbled, plain_text
+from exporter.source.breaker import Breaker
+from exporter.source.clock import Clock
 from exporter.source.download import Bounds, read_body, read_pieces, read_start
 from exporter.source.faults import status_error, translated
 
@@ -42,7 +44,8 @@ class Client:
     later than that after the first, so a call ends within about twice of it. ``max_body_bytes`` bounds an answer,
     unpacked too. ``params`` go along in the URL of every request. ``observe(outcome, body_bytes)`` is called after
     each attempt with "ok" or one of ``faults.REASONS``, from the calling thread. Setting ``stop`` ends waits and
-    downloads early. ``slots`` bounds the requests under way at once, whichever query they are for.
+    downloads early. ``slots`` bounds the requests under way at once, whichever query they are for. ``clock`` knows how
+    far ours is from the server's.
 
     Calls may come from several threads. They raise SourceUnavailable (after the retries), SourceRefused,
     SourceTooMuch or SourceGarbled; their text names the URL without credentials, what happened and what to do.
@@ -60,6 +63,8 @@ class Client:
     observe: Observer = unobserved
     stop: threading.Event = field(default_factory=threading.Event)
     slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(4))
+    clock: Clock = field(default_factory=Clock)
+    breaker: Breaker | None = None
     _post: bool = True
 
     def __post_init__(self) -> None:
@@ -82,6 +87,8 @@ class Client:
         not of ``media_type`` or is packed.
         """
         origin = self.origin(endpoint)
+        if self.breaker is not None:
+            self.breaker.refuse()
         bounds = Bounds(self.max_body_bytes, time.monotonic() + self.timeout_s, self.stop)
         with self.slots, self._send_bytes(endpoint, data, headers) as response:
             if response.status_code != 200:
@@ -99,6 +106,12 @@ class Client:
 
     def fetch(self, endpoint: str, form: Mapping[str, str]) -> bytearray:
         """Send a form to ``/api/v1/<endpoint>`` and return the body; retries what may go better the next time."""
+        if self.breaker is None:
+            return self._patiently(endpoint, form, self.retries)
+        with self.breaker.call() as probing:
+            return self._patiently(endpoint, form, 0 if probing else self.retries)
+
+    def _patiently(self, endpoint: str, form: Mapping[str, str], retries: int) -> bytearray:
         give_up_s = time.monotonic() + self.timeout_s
         attempt = 0
         while True:
@@ -107,7 +120,9 @@ class Client:
             except SourceUnavailable as error:
                 wait_s = max(self._backoff_s(attempt), error.retry_after_s)
                 attempt += 1
-                if attempt > self.retries or time.monotonic() + wait_s > give_up_s or self.stop.wait(wait_s):
+                if self.breaker is not None and self.breaker.is_open:
+                    raise
+                if attempt > retries or time.monotonic() + wait_s > give_up_s or self.stop.wait(wait_s):
                     raise
 
     def _backoff_s(self, attempt: int) -> float:
@@ -126,6 +141,7 @@ class Client:
     def _attempt(self, endpoint: str, form: Mapping[str, str], *, post: bool) -> bytearray:
         deadline_s = time.monotonic() + self.timeout_s
         with self._send(endpoint, form, post=post) as response:
+            self.clock.note(response.headers.get("Date"))
             if not (post and (response.status_code == 405 or _lost_its_form(response))):
                 return self._read(response, endpoint, deadline_s)
         self._post = False

@@ -17,13 +17,14 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 
 from exporter.errors import SourceError, SourceGarbled, SourceRefused, SourceTooMuch, SourceUnavailable, causes
 from exporter.retry_after import retry_after_s
-from exporter.source.answer import plain_text
+from exporter.source.advice import advice, advice_for_less
+from exporter.source.answer import TEXT_LIMIT, plain_text
 
 # All values of SourceError.reason, so that they can be labels of a counter.
 REASONS = (
     "refused_connection", "dns", "connection", "timeout", "tls", "tls_config", "proxy", "redirect", "url", "file",
     "credentials", "oauth2", "bad_query", "unauthorized", "forbidden", "not_found", "refused", "too_much",
-    "rate_limited", "server_error", "garbled", "stopped",
+    "rate_limited", "server_error", "garbled", "clock", "circuit_open", "stopped",
 )  # fmt: skip
 
 # A 400 or 422 that names an amount and a limit asks for less; Mimir's ids are declared immutable.
@@ -32,17 +33,10 @@ _LIMIT = re.compile(r"limit|exceed|maximum|too (?:many|long|large|much)|more tha
 _MIMIR_LIMIT = re.compile(r"err-mimir-max-[a-z-]*(?:series|chunks|memory|length|samples)")
 _NOT_AN_AMOUNT = re.compile(r"parse error|many-to-many|duplicate", re.IGNORECASE)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')  # the query itself may be quoted in the text, with any words in it
+_LONG_QUOTED = re.compile(r'"(?:[^"\\]|\\.){80,}"')
+_JUDGED_CHARS = 8000  # of a refusal; less of it is shown
 
 _STATUS_REASONS = {401: "unauthorized", 403: "forbidden", 404: "not_found", 408: "timeout", 429: "rate_limited"}
-_ADVICE = {
-    400: "Check the expr of the query.",
-    401: "Check the credentials of source and, with tenants, the tenant id.",
-    403: "The server does not let these credentials read this.",
-    404: "Is the API under a prefix such as /prometheus? It belongs into source.url.",
-    422: "Check the expr of the query.",
-    429: "Lower source.max_in_flight, raise the interval, or raise the limit of the server.",
-}
-_LESS = "Lower source.max_points, narrow the expr, or raise the limit of the server."
 _TAGS = re.compile(r"<(head|script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _MACHINE_WORDS = re.compile(r"^.*?0x[0-9a-f]+>?\)?: |\[Errno -?\d+\] ")
 _API_CLIENT_STATUS = re.compile(r"HTTP Status Code (\d{3}) \((.*)\)", re.DOTALL)
@@ -50,7 +44,8 @@ _API_CLIENT_STATUS = re.compile(r"HTTP Status Code (\d{3}) \((.*)\)", re.DOTALL)
 
 def status_error(origin: str, status: int, text: str, headers: Mapping[str, str]) -> SourceError:
     """The error for an HTTP status other than 200. The status decides, and within 400 and 422 the server's words."""
-    words = plain_words(text).rstrip(".")
+    told = plain_words(text, _JUDGED_CHARS)
+    words = _shown(told)
     message = f"{origin}: HTTP {status}" + (f": {words}" if words else ", without a text")
     if status < 300:
         return SourceGarbled(f"{message}; 200 and an answer were due", reason="garbled", status=status)
@@ -61,15 +56,22 @@ def status_error(origin: str, status: int, text: str, headers: Mapping[str, str]
     if status >= 500 or status in (408, 429):
         wait_s = retry_after_s(headers.get("Retry-After", ""))
         reason = _STATUS_REASONS.get(status, "server_error")
-        return SourceUnavailable(_advised(message, status), reason=reason, status=status, retry_after_s=wait_s)
-    if status == 413 or (status in (400, 422) and asks_for_less(words)):
-        return SourceTooMuch(f"{message}. {_LESS}", reason="too_much", status=status)
+        return SourceUnavailable(_advised(message, status, told), reason=reason, status=status, retry_after_s=wait_s)
+    if status == 413 or (status in (400, 422) and asks_for_less(told)):
+        return SourceTooMuch(f"{message}. {advice_for_less(told)}", reason="too_much", status=status)
     reason = "bad_query" if status in (400, 422) else _STATUS_REASONS.get(status, "refused")
-    return SourceRefused(_advised(message, status), reason=reason, status=status)
+    return SourceRefused(_advised(message, status, told), reason=reason, status=status)
 
 
-def _advised(message: str, status: int) -> str:
-    return f"{message}. {_ADVICE[status]}" if status in _ADVICE else message
+def _shown(told: str) -> str:
+    """A refusal as it is shown. VictoriaMetrics quotes the whole query before it says what is wrong with it."""
+    short = told if len(told) <= TEXT_LIMIT else _LONG_QUOTED.sub('"…"', told)
+    return plain_text(short).rstrip(".")
+
+
+def _advised(message: str, status: int, told: str) -> str:
+    what_to_do = advice(status, told)
+    return f"{message}. {what_to_do}" if what_to_do else message
 
 
 def asks_for_less(words: str) -> bool:
@@ -81,15 +83,15 @@ def asks_for_less(words: str) -> bool:
     return bool(named) and not _NOT_AN_AMOUNT.search(unquoted)
 
 
-def plain_words(text: str) -> str:
+def plain_words(text: str, limit: int = TEXT_LIMIT) -> str:
     """What a server says in an error page: the ``error`` of its JSON, or its text or HTML, on one line, trimmed."""
     try:
         parsed = json.loads(text)
     except (ValueError, RecursionError):
-        return plain_text(html.unescape(_TAGS.sub(" ", text)) if "<" in text else text)
+        return plain_text(html.unescape(_TAGS.sub(" ", text)) if "<" in text else text, limit)
     if isinstance(parsed, dict):
         parsed = parsed.get("error") or parsed.get("message") or text
-    return plain_text(str(parsed))
+    return plain_text(str(parsed), limit)
 
 
 def too_big(origin: str, body_bytes: int) -> SourceTooMuch:

@@ -7,14 +7,19 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from exporter.errors import SourceRefused, SourceTooMuch
 from exporter.source.client import Client
 from exporter.source.planning import halve, plan_range
 from exporter.source.promql import instant_selectors, is_plain_selector, ranged_selectors
+from exporter.source.reach import Why, oldest_s, why_short
 from exporter.source.remote_read.streamed import RemoteRead
 from exporter.source.scan import Answer, scan_answer
 
 _COUNTED_TIMES = 8  # how often the number of series is looked at over a span
+_MOST_STEPS = 11_000  # points per series that Prometheus gives at most
+_FEWEST_STEPS = 60  # however often a server has found too much: a window must not become thousands of queries
 
 
 @dataclass(slots=True)
@@ -24,7 +29,8 @@ class Reader:
     A plain selector is read without the server's look-back: a value belongs to the grid time that ends the step it
     was sampled in, and to no other. ``max_points`` bounds the points of one answer, ``max_in_flight`` the number of
     queries under way at once. ``remote_read``: read spans of a plain selector by streamed remote read, where the server
-    offers it. All methods raise the client's errors, and SourceGarbled for a body that is no answer.
+    offers it. ``of_now``: newest samples are asked for as of now, so that our clock has to be that of the server. All
+    methods raise the client's errors, and SourceGarbled for a body that is no answer.
     """
 
     client: Client
@@ -33,8 +39,10 @@ class Reader:
     max_points: int = 2_000_000
     max_in_flight: int = 4
     remote_read: bool = False
+    of_now: bool = False
     plain: bool = field(init=False)
     _remote: RemoteRead | None = field(init=False, default=None)
+    _most_steps: int = field(init=False, default=_MOST_STEPS)
 
     def __post_init__(self) -> None:
         self.plain = is_plain_selector(self.expr)
@@ -45,8 +53,8 @@ class Reader:
         """The values at every grid time (multiple of the step) in [start_s, end_s], in answers of any order.
 
         ``series_hint``: about how many series to expect; None asks the server first. Answers are read ahead by at
-        most ``max_in_flight``. A chunk that the server finds too much is asked for once more in halves. Closing the
-        iterator drops what is under way.
+        most ``max_in_flight``. A chunk that the server finds too much is asked for once more in halves, and the next
+        span begins with chunks of that length. Closing the iterator drops what is under way.
         """
         if not plan_range(start_s, end_s, self.step_s, 1, self.max_points):
             return iter(())
@@ -61,9 +69,11 @@ class Reader:
         A plain selector gives the raw samples of (time_s - lookback_s, time_s] with their own times, oldest first
         (Prometheus 2 includes the left edge); an expression gives its value at ``time_s``, which carries that time.
         """
-        if not self.plain:
-            return self._ask(self.expr, time_s)
-        return self._ask(self._over(f"{max(1, math.ceil(lookback_s * 1000))}ms"), time_s)
+        expr = self._over(f"{max(1, math.ceil(lookback_s * 1000))}ms") if self.plain else self.expr
+        answer = self._ask(expr, time_s)
+        if self.of_now:
+            self.client.clock.check(self.client.origin("query"))
+        return answer
 
     def repeats(self, time_s: float, since_s: float) -> bool:
         """Whether an expression's value at ``time_s`` holds nothing newer than ``since_s``.
@@ -83,10 +93,18 @@ class Reader:
     def count(self, time_s: float) -> int:
         """The number of series at ``time_s``."""
         try:
-            counts = self._ask(self._counting(), time_s).batch.value
+            counted = self._ask(self._counting(), time_s)
         except SourceRefused:  # count() takes no scalar; if the expression itself is wrong, this says so in its terms
             return self._ask(self.expr, time_s).batch.series
-        return int(counts.max()) if len(counts) else 0
+        return _largest(counted)
+
+    def why_short(self, start_s: int, began_s: int, end_s: int) -> Why:
+        """Why the values of the span from ``start_s`` to ``end_s`` begin at ``began_s`` only."""
+        return why_short(self.client, self.step_s, start_s, began_s, end_s)
+
+    def oldest_s(self, start_s: int, end_s: int) -> int | None:
+        """About when values begin within a span; None where there are none."""
+        return oldest_s(self.client, self._counting(), self.step_s, start_s, end_s)
 
     # --- the queries as they are sent -------------------------------------------------------------------------------
 
@@ -105,7 +123,7 @@ class Reader:
         return f"count({self._on_grid()}\n)" if "#" in self.expr else f"count({self._on_grid()})"
 
     def _by_queries(self, start_s: float, end_s: float, series: int) -> Iterator[Answer]:
-        return self._read_ahead(plan_range(start_s, end_s, self.step_s, series, self.max_points))
+        return self._read_ahead(plan_range(start_s, end_s, self.step_s, series, self.max_points, self._most_steps))
 
     def _most_series(self, start_s: float, end_s: float) -> int:
         """The largest number of series at some times of a span."""
@@ -115,8 +133,7 @@ class Reader:
             body = self.client.query_range(self._counting(), first * self.step_s, last * self.step_s, stride_s)
         except SourceRefused:
             return self.count(last * self.step_s)
-        counts = scan_answer(body, self.client.origin("query_range")).batch.value
-        return int(counts.max()) if len(counts) else 0
+        return _largest(scan_answer(body, self.client.origin("query_range")))
 
     def _ask(self, expr: str, time_s: float) -> Answer:
         return scan_answer(self.client.query(expr, time_s), self.client.origin("query"))
@@ -153,4 +170,12 @@ class Reader:
             halves = halve(*chunk, self.step_s)
             if len(halves) == 1:
                 raise
+            steps = (halves[1][1] - halves[1][0]) // self.step_s + 1  # the longer one
+            self._most_steps = min(self._most_steps, max(steps, _FEWEST_STEPS))
             return [self._ask_range(*half) for half in halves]
+
+
+def _largest(counted: Answer) -> int:
+    """The largest of some counts; what no count can be is passed over."""
+    counts = counted.batch.value[np.isfinite(counted.batch.value)]
+    return int(counts.max()) if len(counts) else 0

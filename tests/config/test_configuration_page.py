@@ -80,8 +80,11 @@ PLACES = {
         {"capacity": "5000"},
     ),
     "tenants": ("tenants:\n  - {key}: {value}\n", {"id": "a"}),
+    "tenant_discovery": ("tenant_discovery:\n  {key}: {value}\n", {"files": "[t.yml]"}),
+    "tenant_discovery.query": ("tenant_discovery:\n  query:\n    {key}: {value}\n", {"label": "user"}),
     "queries": ("queries:\n  - {key}: {value}\n", {"name": "a", "expr": "up"}),
     "limits": ("limits:\n  {key}: {value}\n", {}),
+    "relabel_configs": ("relabel_configs:\n  - {key}: {value}\n", {"target_label": "a"}),
     "alert": ("alert:\n  {key}: {value}\n", {}),
     "links": ("links:\n  {key}: {value}\n", {}),
     "robust_band": (
@@ -106,7 +109,9 @@ def test_the_example_of_every_key_is_read(block: str, key: Key) -> None:
 
 
 # Examples that are right only beside another key, or abridged (`|` opens a PEM text).
-NEEDS_MORE = {"metrics_page", "no_proxy", "proxy_connect_header", "ca", "cert", "key"}
+NEEDS_MORE = {
+    "metrics_page", "no_proxy", "proxy_connect_header", "ca", "cert", "key", "shared_queries", "per_tenant",
+}  # fmt: skip
 
 
 def _with_example(block: str, key: Key) -> str:

@@ -27,6 +27,11 @@ OK_VECTOR = (
 )
 U = "URL/api/v1/query"
 CHECK_EXPR = "Check the expr of the query."
+PATH = (
+    "Check the path of source.url: VictoriaMetrics has its API at / or /prometheus, a cluster of it at "
+    "/select/<account>/prometheus or, with tenants, /select/{tenant}/prometheus."
+)
+PREFIX = "The prefix of Cortex and Mimir is /prometheus."
 LESS = "Lower source.max_points, narrow the expr, or raise the limit of the server."
 
 
@@ -112,11 +117,11 @@ FAULTS = [
     fault("401 empty (VictoriaMetrics)", http(401), SourceRefused, "unauthorized",
           f"{U}: HTTP 401, without a text. Check the credentials of source and, with tenants, the tenant id."),
     fault("401 no org id (Cortex)", http(401, "no org id"), SourceRefused, "unauthorized",
-          f"{U}: HTTP 401: no org id. Check the credentials of source and, with tenants, the tenant id."),
+          f"{U}: HTTP 401: no org id. The server has tenants: name them under tenants (header X-Scope-OrgID)."),
     fault("403", http(403, error("forbidden", "not yours")), SourceRefused, "forbidden",
           f"{U}: HTTP 403: not yours. The server does not let these credentials read this."),
     fault("404 text", http(404, "404 page not found\n"), SourceRefused, "not_found",
-          f"{U}: HTTP 404: 404 page not found. Is the API under a prefix such as /prometheus? It belongs into source.url."),
+          f"{U}: HTTP 404: 404 page not found. Is the API under a prefix such as /prometheus? It belongs into source.url. {PREFIX}"),
     fault("400 parse error", http(400, error("bad_data", 'invalid parameter \\"query\\": 1:17: parse error: unclosed left parenthesis')),
           SourceRefused, "bad_query",
           f'{U}: HTTP 400: invalid parameter "query": 1:17: parse error: unclosed left parenthesis. {CHECK_EXPR}'),
@@ -124,11 +129,11 @@ FAULTS = [
           SourceTooMuch, "too_much", f"{U}: HTTP 400: exceeded maximum resolution of 11,000 points per timeseries. {LESS}"),
     fault("400 range too long (Cortex)", http(400, error("bad_data", "the query time range exceeds the limit (query length: 24h0m0s, limit: 2h0m0s)")),
           SourceTooMuch, "too_much",
-          f"{U}: HTTP 400: the query time range exceeds the limit (query length: 24h0m0s, limit: 2h0m0s). {LESS}"),
+          f"{U}: HTTP 400: the query time range exceeds the limit (query length: 24h0m0s, limit: 2h0m0s). Raise the limit of the server (max_query_length), or shorten window."),
     fault("400 bad tenant (Cortex)", http(400, "tenant ID 'a b' contains unsupported character ' '"), SourceRefused, "bad_query",
-          f"{U}: HTTP 400: tenant ID 'a b' contains unsupported character ' '. {CHECK_EXPR}"),
+          f"{U}: HTTP 400: tenant ID 'a b' contains unsupported character ' '. Correct the id under tenants."),
     fault("400 unsupported path (VictoriaMetrics)", http(400, 'unsupported path requested: "/select/abc/api"'), SourceRefused, "bad_query",
-          f'{U}: HTTP 400: unsupported path requested: "/select/abc/api". {CHECK_EXPR}'),
+          f'{U}: HTTP 400: unsupported path requested: "/select/abc/api". {PATH}'),
     fault("415", http(415, "no"), SourceRefused, "refused", f"{U}: HTTP 415: no"),
     fault("413", http(413, "<html><head><title>413</title></head><body><h1>413 Request Entity Too Large</h1></body></html>"),
           SourceTooMuch, "too_much", f"{U}: HTTP 413: 413 Request Entity Too Large. {LESS}"),
@@ -143,7 +148,8 @@ FAULTS = [
           f"{U}: HTTP 422: cannot select more than -search.maxSamplesPerQuery=500 samples; possible solutions: . {LESS}"),
     fault("422 by Mimir's id", http(422, error("execution", "the query is denied (err-mimir-max-estimated-memory-consumption-per-query)")),
           SourceTooMuch, "too_much",
-          f"{U}: HTTP 422: the query is denied (err-mimir-max-estimated-memory-consumption-per-query). {LESS}"),
+          f"{U}: HTTP 422: the query is denied (err-mimir-max-estimated-memory-consumption-per-query). "
+          "Narrow the expr, or raise this limit of the tenant: -querier.max-estimated-memory-consumption-per-query."),
     fault("429 server_error (Cortex)", http(429, error("server_error", "too many outstanding requests")), SourceUnavailable, "rate_limited",
           f"{U}: HTTP 429: too many outstanding requests. Lower source.max_in_flight, raise the interval, or raise the limit of the server.", 3),
     fault("429 with a long Retry-After", http(429, "later", Retry_After="3600"), SourceUnavailable, "rate_limited",
@@ -153,7 +159,7 @@ FAULTS = [
     fault("503 HTML", http(503, "<html><head><title>x</title><style>p {}</style></head><body><h1>503 Service\n Unavailable</h1>nginx &amp; co</body></html>"),
           SourceUnavailable, "server_error", f"{U}: HTTP 503: 503 Service Unavailable nginx & co", 3),
     fault("503 timeout (Prometheus)", http(503, error("timeout", "query timed out in expression evaluation")),
-          SourceUnavailable, "server_error", f"{U}: HTTP 503: query timed out in expression evaluation", 3),
+          SourceUnavailable, "server_error", f"{U}: HTTP 503: query timed out in expression evaluation. Raise source.timeout and the server's own limit, or narrow the expr.", 3),
     fault("503 in control characters", http(503, "a\x00\x1b[31m\r\nb" + "c" * 1000), SourceUnavailable, "server_error",
           f"{U}: HTTP 503: a [31m b{'c' * 291}…", 3),
     fault("204", http(204), SourceGarbled, "garbled", f"{U}: HTTP 204, without a text; 200 and an answer were due"),

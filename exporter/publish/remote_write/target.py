@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import http.client
+import re
 import socket
 import ssl
 import time
@@ -33,6 +34,8 @@ _WRITTEN = "X-Prometheus-Remote-Write-Samples-Written"
 _LONGEST_CONNECT_S = 10.0
 _READ_BYTES = 8192  # of an answer no more is looked at
 _TOLD_CHARS = 300
+# Prometheus 2 answers 500 to a sample older than its out-of-order window (3.x: 400), which would be sent for ever.
+_LASTING = re.compile(r"too old sample|out of order sample|out of bounds|duplicate sample for timestamp")
 _NO_ANSWER = 0  # in place of a status
 
 
@@ -94,7 +97,7 @@ def kind_of(answer: Answer, version: int, *, confirmed: bool, retry_429: bool) -
 
     prometheus.io/docs/specs/prw/remote_write_spec_2_0: 5xx is to be sent again, 429 may be, other 4xx must not. A
     receiver of 2.0 says how many samples it wrote; one that does not, or answers 415, knows 1.0 only, and one of 1.x
-    may answer 400 to content that it does not know.
+    may answer 400 to content that it does not know. A 5xx that is about the age of a sample is a 400.
     """
     status = answer.status
     if answer.redirected:
@@ -103,6 +106,8 @@ def kind_of(answer: Answer, version: int, *, confirmed: bool, retry_429: bool) -
         return Kind.OLDER if version == VERSION_2 and answer.written is None else Kind.OK
     if version == VERSION_2 and (status == 415 or (status == 400 and answer.written is None and not confirmed)):
         return Kind.OLDER
+    if status >= 500 and _LASTING.search(answer.words):
+        return Kind.SPLIT
     if status == _NO_ANSWER or status >= 500 or (status == 429 and retry_429):
         return Kind.AGAIN
     return Kind.SPLIT if status in (400, 413) else Kind.REFUSED

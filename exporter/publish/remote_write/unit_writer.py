@@ -90,6 +90,14 @@ class UnitWriter:
                 for row in rows.tolist():  # once in the life of a series
                     labels.drop_row(row)
 
+    def start_over(self) -> None:
+        """End all series and leave word of them to itself: the clock was set back, and what is written again of a time
+        that has been written must not be sent."""
+        with self._lock:
+            if not (self._closed or self._held):
+                self._end_all()
+                self._outlet.leave(self._unit, self._written())
+
     # -- cycles --------------------------------------------------------------------------------------------------------
 
     def begin(self, cycle_ms: int) -> None:

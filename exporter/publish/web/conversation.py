@@ -1,0 +1,270 @@
+"""One connection, from its first byte to its last: TLS, requests one by one, answers as fast as they are taken.
+
+Nothing here waits in a thread for a client, so a slow one costs a connection and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import time
+from contextlib import suppress
+from email.utils import formatdate
+from http import HTTPStatus
+
+from exporter.publish.web.head import Head, Refusal, parse_head
+from exporter.publish.web.limits import MOST_HEAD_BYTES, WebLimits
+from exporter.publish.web.metrics import WebMetrics
+from exporter.publish.web.protection import Protection, Watched
+from exporter.publish.web.replies import Reply
+from exporter.publish.web.service import Service, refused
+from exporter.publish.web.tls import has_allowed_name
+
+_TLS_RECORD = b"\x16"  # how a TLS connection begins (RFC 8446, section 5.1)
+_END = b"\r\n\r\n"
+_BUFFER_BYTES = 65_536
+_LINGER_S = 1.0
+_LINGER_BYTES = 262_144
+_CLOSE_S = 2.0
+_NO_TLS = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nThis port speaks HTTPS.\n"
+
+_WAITING, _MAKING, _SENDING = "waiting", "making", "sending"
+
+log = logging.getLogger(__name__)
+
+
+class Conversation:
+    """A connection. ``ending``: the server stops, no further request is read."""
+
+    def __init__(
+        self, connection: socket.socket, service: Service, watched: Watched, limits: WebLimits, metrics: WebMetrics
+    ) -> None:
+        self.ending = False
+        self._phase = _WAITING
+        self._since_s = time.monotonic()
+        self._answered = False
+        self._handed_over = False
+        self._socket = connection
+        self._service = service
+        self._watched = watched
+        self._limits = limits
+        self._metrics = metrics
+        self._reader = asyncio.StreamReader(limit=MOST_HEAD_BYTES)
+        self._writer: asyncio.StreamWriter | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request has come that is not answered to its end."""
+        return self._phase != _WAITING
+
+    def hopeless(self, patience_s: float) -> tuple[int, float]:
+        """How little is lost with this connection, for comparison: (0, 0) while an answer is made or has been under way
+        for less than ``patience_s``; most where the client has never sent a whole request."""
+        waited_s = time.monotonic() - self._since_s
+        if self._phase == _WAITING:
+            return (2 if self._answered else 3), waited_s
+        return (1, waited_s) if self._phase == _SENDING and waited_s > patience_s else (0, 0.0)
+
+    async def run(self) -> None:
+        """Hold the conversation. Whatever the client does ends here, at the latest when the task is cancelled."""
+        try:
+            if await self._open():
+                while await self._exchange():
+                    pass
+                await self._close()
+        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:  # ssl.SSLError is an OSError
+            log.debug("connection ended early", extra={"error": repr(error)})
+        except Exception:
+            log.exception("internal error in a connection, please report it")
+        finally:
+            if self._writer is not None:
+                self._writer.transport.abort()
+            if not self._handed_over:  # otherwise its transport closes it
+                self._socket.close()
+
+    def _enter(self, phase: str) -> None:
+        self._phase, self._since_s = phase, time.monotonic()
+
+    # -- the beginning -------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> bool:
+        protection = self._watched.current()
+        try:
+            async with asyncio.timeout(self._limits.read_timeout_s):
+                if protection.context is not None and await self._first_byte() != _TLS_RECORD:
+                    await self._refuse_plain()
+                    return False
+                await self._connect(protection.context)
+        except ssl.SSLError as error:
+            self._metrics.refused.labels("tls").inc()
+            log.debug("TLS handshake failed", extra={"error": error.reason})
+            return False
+        return self._has_allowed_name(protection)
+
+    async def _connect(self, context: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        protocol = asyncio.StreamReaderProtocol(self._reader)
+        more = {} if context is None else {
+            "ssl_handshake_timeout": self._limits.read_timeout_s, "ssl_shutdown_timeout": _CLOSE_S,
+        }  # fmt: skip
+        self._handed_over = True
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, self._socket, ssl=context, **more)
+        transport.set_write_buffer_limits(high=_BUFFER_BYTES)
+        self._writer = asyncio.StreamWriter(transport, protocol, self._reader, loop)
+
+    async def _first_byte(self) -> bytes:
+        """The first byte, which stays unread: who speaks plain HTTP to a TLS port is told so in plain HTTP."""
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_reader(self._socket, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_reader(self._socket)
+        return self._socket.recv(1, socket.MSG_PEEK)
+
+    async def _refuse_plain(self) -> None:
+        self._metrics.refused.labels("tls").inc()
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self._socket, _NO_TLS)
+        self._socket.shutdown(socket.SHUT_WR)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):  # a reset would take the answer away
+                while await loop.sock_recv(self._socket, _BUFFER_BYTES):
+                    pass
+
+    def _has_allowed_name(self, protection: Protection) -> bool:
+        if not protection.allowed_sans or protection.context is None or self._writer is None:
+            return True
+        if has_allowed_name(self._writer.get_extra_info("peercert"), protection.allowed_sans):
+            return True
+        self._metrics.refused.labels("client_certificate").inc()
+        log.debug("client certificate without an allowed name")
+        return False
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+
+    async def _exchange(self) -> bool:
+        """One request and its answer; whether another one may follow."""
+        try:
+            head = await self._next_head()
+        except Refusal as refusal:
+            self._count(refusal.status)
+            await self._send(None, refused(refusal.status, refusal.words), lasting=False)
+            await self._linger()
+            return False
+        if head is None:
+            return False
+        self._enter(_MAKING)
+        protection = self._watched.current()
+        reply = await self._service.reply(head, protection)
+        self._enter(_SENDING)
+        lasting = head.lasting and not self.ending
+        await self._send(head, reply, lasting=lasting, headers=dict(protection.headers))
+        self._answered |= reply.status < HTTPStatus.BAD_REQUEST
+        self._enter(_WAITING)
+        return lasting
+
+    async def _next_head(self) -> Head | None:
+        """The next request, its body read and thrown away; None at the end. Raises Refusal."""
+        try:
+            async with asyncio.timeout(self._limits.read_timeout_s):
+                first = await self._reader.read(1)
+        except TimeoutError:
+            return None  # idle: nobody is owed an answer
+        if not first:
+            return None
+        if not (first.isalpha() or first == b"\r"):
+            raise Refusal(HTTPStatus.BAD_REQUEST, "This is no HTTP request.")
+        try:
+            async with asyncio.timeout(self._limits.read_timeout_s):
+                head = parse_head(first + await self._reader.readuntil(_END))
+                await self._skip_body(head)
+        except TimeoutError:
+            raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive.") from None
+        except asyncio.LimitOverrunError:
+            words = f"A request's head may have up to {MOST_HEAD_BYTES} bytes."
+            raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, words) from None
+        return head
+
+    async def _skip_body(self, head: Head) -> None:
+        """Read the body away, or it would be the next request."""
+        if head.body_bytes and head.fields.get("expect", "").lower() == "100-continue":
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if head.body_bytes:
+            await self._reader.readexactly(head.body_bytes)
+
+    def _count(self, status: HTTPStatus) -> None:
+        large = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        reason = "too_large" if status in large else "malformed"
+        self._metrics.refused.labels("timeout" if status == HTTPStatus.REQUEST_TIMEOUT else reason).inc()
+
+    # -- answers -------------------------------------------------------------------------------------------------------
+
+    async def _send(
+        self, head: Head | None, reply: Reply, *, lasting: bool, headers: dict[str, str] | None = None
+    ) -> None:
+        """Send a reply as fast as the client takes it, and give up on one that takes too long."""
+        chunked = reply.body_bytes is None and head is not None and head.minor >= 1 and head.method != "HEAD"
+        framing = [("Transfer-Encoding", "chunked")] if chunked else []
+        if reply.body_bytes is not None:
+            framing.append(("Content-Length", str(reply.body_bytes)))
+        elif not chunked and head is not None and head.method != "HEAD":
+            lasting = False  # the end of the connection is the end of the page
+        own = {name.lower() for name in headers or ()}
+        shown = [pair for pair in reply.headers if pair[0].lower() not in own] + list((headers or {}).items())
+        self._write(_head_text(reply.status, [*shown, *framing], lasting=lasting))
+        try:
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                await self._send_body(reply, chunked=chunked)
+        except TimeoutError:
+            self._metrics.refused.labels("timeout").inc()
+            raise
+
+    async def _send_body(self, reply: Reply, *, chunked: bool) -> None:
+        part = reply.first
+        while part:
+            self._write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+            await self._drained()
+            part = await self._service.more(reply)
+        if chunked:
+            self._write(b"0\r\n\r\n")
+        await self._drained()
+
+    def _write(self, text: bytes) -> None:
+        if self._writer is not None:
+            self._writer.write(text)
+
+    async def _drained(self) -> None:
+        if self._writer is not None:
+            await self._writer.drain()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    async def _linger(self) -> None:
+        """Take what the client still sends, for a moment: closing on it would reset the answer away."""
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(_LINGER_S):
+                if self._writer is not None and self._writer.can_write_eof():
+                    self._writer.write_eof()
+                taken = 0
+                while taken < _LINGER_BYTES and (text := await self._reader.read(_BUFFER_BYTES)):
+                    taken += len(text)
+
+    async def _close(self) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                await self._writer.wait_closed()
+
+
+def _head_text(status: HTTPStatus, headers: list[tuple[str, str]], *, lasting: bool) -> bytes:
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}", f"Date: {formatdate(usegmt=True)}", "Server: anomaly-exporter"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    if not lasting:
+        lines.append("Connection: close")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")

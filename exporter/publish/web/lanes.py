@@ -1,0 +1,75 @@
+"""Threads that make answers, in lanes: what may take long has few threads of its own and keeps nobody else waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Callable[[], Any]
+    future: Future[Any]
+    key: Hashable
+
+
+class Lane:
+    """Up to so many threads, made when they are needed. They are daemons: work that hangs can't keep a process alive,
+    as it would with the threads of a ThreadPoolExecutor, which are joined at the exit."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._name = name
+        self._most = threads
+        self._made = 0
+        self._idle = threading.Semaphore(0)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._unstarted: dict[Hashable, Future[Any]] = {}
+
+    async def run(self, work: Callable[[], T], key: Hashable = None) -> T:
+        """What the work returns or raises; it runs in a thread of the lane as soon as one is free.
+
+        Who comes with the key of work that has not begun shares it: what it gives is as new as if it were made for
+        each of them.
+        """
+        return await asyncio.shield(asyncio.wrap_future(self._ordered(work, key)))
+
+    def close(self) -> None:
+        """Let the threads end when they have nothing more to do."""
+        for _ in range(self._made):
+            self._jobs.put(None)
+
+    def _ordered(self, work: Callable[[], T], key: Hashable) -> Future[T]:
+        with self._lock:
+            if key is not None and key in self._unstarted:
+                return self._unstarted[key]
+            job = _Job(work, Future(), key)
+            if key is not None:
+                self._unstarted[key] = job.future
+        self._jobs.put(job)
+        if not self._idle.acquire(blocking=False) and self._made < self._most:
+            self._made += 1
+            threading.Thread(target=self._work, name=f"web-{self._name}-{self._made}", daemon=True).start()
+        return job.future
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            with self._lock:
+                self._unstarted.pop(job.key, None)
+            _do(job)
+            del job  # a large page must not be kept until the next request comes
+            self._idle.release()
+
+
+def _do(job: _Job) -> None:
+    try:
+        job.future.set_result(job.work())
+    except Exception as error:  # noqa: BLE001 -- it is raised again where the work was ordered
+        job.future.set_exception(error)

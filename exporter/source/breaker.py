@@ -1,0 +1,157 @@
+"""Not asking a server that does not answer: a circuit breaker with backoff, one for each tenant.
+
+It opens after some calls in a row have failed for want of a server (no connection, no answer in time, 5xx, 429, 401,
+403). Then nothing is asked for a while, a single call tries again, and what becomes of that decides. A query that the
+server refuses (400, 404, 422) is an answer: it says that the server is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from exporter.errors import SourceError, SourceUnavailable
+
+OPEN_REASON = "circuit_open"
+FAILURES = 3
+FIRST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 300.0
+_PAUSE_INTERVALS = 2  # a recovery is noticed within so many intervals of the tenant's most frequent query
+
+_REFUSES_US = ("unauthorized", "forbidden", "credentials", "oauth2", "tls")
+_NOT_OF_THE_SERVER = ("stopped", OPEN_REASON)
+_DOUBLINGS = 30  # of a pause: beyond, a float overflows long after the limit
+
+State = Literal["closed", "open", "probing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a breaker has come to: calls that failed in a row, the pause (0 when closed), the last failure's words."""
+
+    state: State
+    failures: int = 0
+    pause_s: float = 0.0
+    error: str = ""
+    closed_for_s: float = 0.0
+
+
+def unheard(_change: Change) -> None:
+    """Nobody wants to know."""
+
+
+def longest_pause_s(interval_s: int) -> float:
+    """The longest pause for a tenant whose most frequent query has this interval."""
+    return min(LONGEST_PAUSE_S, float(_PAUSE_INTERVALS * interval_s))
+
+
+class Breaker:
+    """The breaker of one tenant's client, for any thread. ``heard`` is told of every change, while no lock is held."""
+
+    def __init__(
+        self,
+        longest_s: float = LONGEST_PAUSE_S,
+        heard: Callable[[Change], None] = unheard,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.longest_s = longest_s
+        self._heard = heard
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures = 0  # calls in a row
+        self._opened = 0  # times in a row
+        self._open = False
+        self._until_s = 0.0
+        self._since_s = 0.0
+        self._probing = False
+        self._last: SourceError | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing but a single try may be asked."""
+        return self._open
+
+    def wait_s(self) -> float:
+        """Seconds until the next try; 0 when closed, or when the next call is the try."""
+        return max(0.0, self._until_s - self._clock()) if self._open else 0.0
+
+    def refuse(self) -> None:
+        """Raise what the last call met while the breaker is not closed, with the reason ``circuit_open``."""
+        with self._lock:
+            if self._open:
+                raise self._refusal()
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[bool]:
+        """One call, with all its attempts; gives whether it is the single try, which should make one attempt only.
+
+        Raises as ``refuse`` while it is not due.
+        """
+        probing = self._enter()
+        try:
+            yield probing
+        except SourceError as error:
+            self._leave(error, probing=probing)
+            raise
+        except BaseException:
+            self._leave(None, probing=probing, told=False)
+            raise
+        self._leave(None, probing=probing)
+
+    def _enter(self) -> bool:
+        with self._lock:
+            if not self._open:
+                return False
+            if self._probing or self._clock() < self._until_s:
+                raise self._refusal()
+            self._probing = True
+        self._heard(Change("probing"))
+        return True
+
+    def _refusal(self) -> SourceUnavailable:
+        # In the words of the failure itself, which do not change from cycle to cycle: they are logged once.
+        last = self._last
+        return SourceUnavailable(str(last), reason=OPEN_REASON, status=last.status if last else 0)
+
+    def _leave(self, error: SourceError | None, *, probing: bool, told: bool = True) -> None:
+        with self._lock:
+            self._probing = self._probing and not probing
+            if not told or (error is not None and error.reason in _NOT_OF_THE_SERVER):
+                change = None
+            elif error is not None and is_away(error):
+                change = self._fail(error, probing=probing)
+            else:
+                change = self._close(probing=probing)
+        if change is not None:
+            self._heard(change)
+
+    def _fail(self, error: SourceError, *, probing: bool) -> Change | None:
+        self._last = error
+        self._failures += 1
+        if not probing and (self._open or self._failures < FAILURES):
+            return None
+        if not self._open:
+            self._since_s = self._clock()
+        self._open = True
+        self._opened += 1
+        pause_s = min(self.longest_s, FIRST_PAUSE_S * 2.0 ** min(self._opened - 1, _DOUBLINGS)) * random.uniform(0.5, 1)
+        pause_s = max(pause_s, min(error.retry_after_s, self.longest_s))
+        self._until_s = self._clock() + pause_s
+        return Change("open", self._failures, pause_s, str(error))
+
+    def _close(self, *, probing: bool) -> Change | None:
+        if self._open and not probing:
+            return None  # asked before the failures: says nothing about now
+        was_open, self._open = self._open, False
+        self._failures = self._opened = 0
+        return Change("closed", closed_for_s=self._clock() - self._since_s) if was_open else None
+
+
+def is_away(error: SourceError) -> bool:
+    """Whether an error says that the server does not serve this tenant now, whatever is asked."""
+    return isinstance(error, SourceUnavailable) or error.reason in _REFUSES_US

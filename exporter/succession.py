@@ -1,0 +1,78 @@
+"""Series that relabelling makes the same, one after the other: whose samples are the history of their common row.
+
+A deployment ends one pod and starts the next; without the label `pod` both are one series. Its samples are those of the
+series that is there last, before its first sample those of the one before it, and so on. Nothing is ever interleaved,
+and a series that is there beside the one that has the row gives nothing at all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.samples import SampleBatch
+from exporter.series import RIVAL, Rows, rivals
+
+I64 = npt.NDArray[np.int64]
+_END = np.iinfo(np.int64).max
+
+
+def present_rivals(batch: SampleBatch, rows: Rows) -> npt.NDArray[np.uint64]:
+    """The hashes of those series of a batch that are there beside the series whose row they want."""
+    wanting = rivals(rows)
+    if not wanting.any():
+        return np.empty(0, np.uint64)
+    wanting &= np.isin(RIVAL - rows, rows[rows >= 0])
+    return batch.label_hash[wanting]
+
+
+def succeed(batch: SampleBatch, rows: Rows, without: npt.NDArray[np.uint64]) -> tuple[SampleBatch, Rows]:
+    """A batch of a range read in which the samples of successive series are those of their common row, and its rows.
+
+    `rows` (n,) as `SeriesTable.admit` leaves them; `without`: hashes of rivals that give nothing. Where there are no
+    rivals, the batch itself; otherwise the series of a common row stand behind all others, and rivals have no row left.
+    """
+    wanting = rivals(rows)
+    if not wanting.any():
+        return batch, rows
+    common = np.where(wanting, RIVAL - rows, rows)
+    member = np.isin(common, common[wanting]) & (np.diff(batch.first) > 0)
+    member &= ~(wanting & np.isin(batch.label_hash, without))
+    others = np.flatnonzero(~member & (rows >= 0))
+    parts = _parts(batch, common, wanting, np.flatnonzero(member))
+    series = np.concatenate([others, parts[:, 0]])
+    starts = np.concatenate([batch.first[others], parts[:, 1]])
+    ends = np.concatenate([batch.first[others + 1], parts[:, 2]])
+    row = common[series]
+    opens = np.ones(len(series), np.bool_)  # a series of the new batch; what follows belongs to the same row
+    opens[len(others) + 1 :] = row[len(others) + 1 :] != row[len(others) : -1]
+    return _taken(batch, series, starts, ends, np.flatnonzero(opens)), row[opens]
+
+
+def _parts(batch: SampleBatch, common: Rows, wanting: npt.NDArray[np.bool_], members: I64) -> I64:
+    """(series, start, end) of the samples that count, for each row in the order of time, as rows of a matrix."""
+    last_ms = batch.time_ms[batch.first[members + 1] - 1]
+    order = np.lexsort((batch.label_hash[members], wanting[members], -last_ms, common[members]))
+    parts: list[tuple[int, int, int]] = []
+    row, before_ms = -1, _END
+    for i in members[order].tolist():  # only series that share a row, which is rare or asked for
+        if common[i] != row:
+            row, before_ms = int(common[i]), _END
+        start, end = int(batch.first[i]), int(batch.first[i + 1])
+        end = start + int(np.searchsorted(batch.time_ms[start:end], before_ms))
+        if end > start:
+            parts.append((i, start, end))
+            before_ms = int(batch.time_ms[start])
+    return np.array(parts[::-1], np.int64).reshape(-1, 3)
+
+
+def _taken(batch: SampleBatch, series: I64, starts: I64, ends: I64, opens: I64) -> SampleBatch:
+    """A batch of pieces of another one; at `opens` (n,) a series begins."""
+    lengths = ends - starts
+    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    at = np.repeat(starts - first[:-1], lengths) + np.arange(first[-1])
+    labelled = series[opens]
+    return SampleBatch(
+        batch.body, batch.label_start[labelled], batch.label_end[labelled], batch.label_hash[labelled],
+        np.append(first[opens], first[-1]), batch.time_ms[at], batch.value[at], batch.histograms,
+    )  # fmt: skip
