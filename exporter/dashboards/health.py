@@ -128,8 +128,11 @@ def _lag() -> Json:
 
 def _age() -> Json:
     expr = f"time() - max {_BY_UNIT} ({_own('verdict_timestamp_seconds')} > 0)"
-    return _lines("Age of verdicts", "Age of the newest judged sample, by query. The line is where the alert begins for queries judged every 5 minutes or more often.",
-                  expr, _PER_QUERY, unit="s", line_at=(900, "red"))  # fmt: skip
+    text = (
+        "Age of the newest judged sample, by query. The line is where the alert begins for queries that are judged every 5 "
+        "minutes or more often."
+    )
+    return _lines("Age of verdicts", text, expr, _PER_QUERY, unit="s", line_at=(900, "red"))
 
 
 def _states() -> Json:

@@ -7,13 +7,14 @@ import threading
 from urllib.parse import urlencode
 
 import pytest
+from support.answering import answered
 
 from exporter.errors import SourceGarbled, SourceRefused, SourceUnavailable
 from exporter.explain import desk
 from exporter.explain.desk import Desk, read_question
 from exporter.explain.question import ExplainError, Question
 from exporter.publish.landing import Landing
-from exporter.publish.web import Answered, Routes, application
+from exporter.publish.web import Answered, Routes
 
 
 class Explains:
@@ -152,13 +153,6 @@ def test_parameters() -> None:
 # --- the route --------------------------------------------------------------------------------------------------------
 
 
-def respond(routes: Routes, path: str, query: str = "", method: str = "GET") -> tuple[str, dict[str, str], bytes]:
-    started: list[tuple[str, dict[str, str]]] = []
-    environ = {"PATH_INFO": path, "QUERY_STRING": query, "REQUEST_METHOD": method}
-    body = b"".join(application(routes)(environ, lambda status, headers: started.append((status, dict(headers)))))
-    return (*started[0], body)
-
-
 def routes(explain: Desk | None) -> Routes:
     return Routes(
         metrics=lambda openmetrics, shard: [], ready=lambda: (True, ""), reload=None, config_text=str,
@@ -167,10 +161,10 @@ def routes(explain: Desk | None) -> Routes:
 
 
 def test_the_route_answers_or_is_off() -> None:
-    status, headers, body = respond(routes(made(Explains())), "/explain", ASKED)
+    status, headers, body = answered(routes(made(Explains())), "/explain", ASKED)
     assert status == "404 Not Found"
     assert headers["Content-Type"] == "text/html; charset=utf-8"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert b"nothing" in body
-    assert respond(routes(None), "/explain", ASKED)[2] == b"Explanations are off.\n"
-    assert respond(routes(made(Explains())), "/explain", ASKED, "POST")[0].startswith("405")
+    assert answered(routes(None), "/explain", ASKED)[2] == b"Explanations are off.\n"
+    assert answered(routes(made(Explains())), "/explain", ASKED, "POST")[0].startswith("405")

@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from support.answering import answered
 from support.browser import measured
 
 from exporter import names
 from exporter.publish.exposition import Page
 from exporter.publish.landing import Landing
 from exporter.publish.runbooks import runbook_html, runbook_names
-from exporter.publish.web import Routes, application
+from exporter.publish.web import Routes
 
 ALERTS = list(names.ALERTS)
 ELSEWHERE = ["", "Nothing", "../metrics", "..", "AnomalyDetected/", "AnomalyDetected.md", "a\x00b"]
@@ -24,10 +25,8 @@ def get(path: str) -> tuple[str, dict[str, str], str]:
         lambda openmetrics, shard: Page(None).pieces(names.FAMILIES, openmetrics, shard), lambda: (True, ""), None, str,
         lambda: Landing("", [], [], []),
     )  # fmt: skip
-    told: list[tuple[str, dict[str, str]]] = []
-    environ = {"PATH_INFO": path, "REQUEST_METHOD": "GET"}
-    body = b"".join(application(routes)(environ, lambda status, headers: told.append((status, dict(headers)))))
-    return *told[0], body.decode()
+    status, headers, body = answered(routes, path)
+    return status, headers, body.decode()
 
 
 @pytest.mark.parametrize("alert", ALERTS)
