@@ -90,24 +90,29 @@ def test_subjects_without_end_take_no_memory_without_end():
 
 def test_whoever_logs_does_not_wait_for_a_pipe_that_nobody_reads():
     read_end, write_end = os.pipe()
-    with os.fdopen(write_end, "w") as stream:
-        spool = Spool(stream)
-        spool.setFormatter(LogfmtFormatter())
-        ended = threading.Event()
+    spool = Spool(os.fdopen(write_end, "w"))
+    spool.setFormatter(LogfmtFormatter())
+    ended, read = threading.Event(), bytearray()
 
-        def chatter() -> None:
-            for _ in range(12_000):
-                spool.handle(record("x" * 1000))
-            ended.set()
+    def chatter() -> None:
+        for _ in range(12_000):
+            spool.handle(record("x" * 100))
+        ended.set()
 
-        threading.Thread(target=chatter, daemon=True).start()
-        assert ended.wait(60)  # a thousand times more than the pipe holds
-        taken = b""
-        while b"log lines were lost" not in taken:
-            taken += os.read(read_end, 1 << 16)
-        with os.fdopen(read_end, "rb") as rest:  # so that the writer comes to its end
-            wait_until(lambda: rest.read1() is not None and spool._lines.empty(), "the rest")
-            spool.flush()
+    def reader() -> None:
+        while chunk := os.read(read_end, 1 << 16):
+            read.extend(chunk)
+        os.close(read_end)
+
+    threading.Thread(target=chatter, daemon=True).start()
+    assert ended.wait(60)  # twenty times more than the pipe holds
+    reading = threading.Thread(target=reader)
+    reading.start()
+    wait_until(lambda: not spool._lines.unfinished_tasks, "all that waited is written")
+    spool._stream.close()
+    reading.join(60)
+    assert b"log lines were lost" in read
+    assert 10_000 <= read.count(b"msg=xxx") < 12_000
 
 
 def test_a_full_disk_is_survived_and_told_later(tmp_path: Path):

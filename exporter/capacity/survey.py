@@ -175,8 +175,11 @@ def _look_behind(client: Client, query: Query, series: int, now_s: int) -> Seen:
 
 
 def _density(client: Client, selector: str, now_s: int) -> float:
-    """Raw samples a second of all series of a selector."""
-    return _ask(client, f"sum(count_over_time({selector}\n[{_DENSITY_S}s]))", now_s) / _DENSITY_S
+    """Raw samples a second of all series of a selector.
+
+    A millisecond less: up to Prometheus 2 a range includes both of its edges, which may hold a sample each.
+    """
+    return _ask(client, f"sum(count_over_time({selector}\n[{_DENSITY_S * 1000 - 1}ms]))", now_s) / _DENSITY_S
 
 
 def _range_s(expr: str, selector: Selector) -> float:

@@ -129,8 +129,8 @@ def _lag() -> Json:
 def _age() -> Json:
     expr = f"time() - max {_BY_UNIT} ({_own('verdict_timestamp_seconds')} > 0)"
     text = (
-        "Age of the newest judged sample, by query. The line is where the alert begins for queries that are judged every 5 "
-        "minutes or more often."
+        "Age of the newest judged sample, by query. The line is where the alert begins for queries that are judged "
+        "every 5 minutes or more often."
     )
     return _lines("Age of verdicts", text, expr, _PER_QUERY, unit="s", line_at=(900, "red"))
 

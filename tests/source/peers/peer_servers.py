@@ -1,4 +1,4 @@
-"""A metrics server in memory that answers the questions of our reader as each kind of server was seen to answer them."""
+"""A metrics server in memory that answers the questions of our reader as each kind of server was seen to answer."""
 
 from __future__ import annotations
 
