@@ -25,15 +25,16 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from exporter.config.schema import Config, Publish, Query
+from exporter.config.schema import Config, Query
 from exporter.errors import AnomalyExporterError, SourceError, SourceRefused
 from exporter.intake import Reads
-from exporter.names import EXPECTED, LOWER, SCORE, SIGNALS, UPPER, VALUE
+from exporter.names import DETECTABLE, EXPECTED, LOWER, SCORE, SIGNALS, UPPER, VALUE
 from exporter.past import Past, Slice, Stopped
 from exporter.publish.unit_page import UnitPage
 from exporter.source.client import Client
 from exporter.source.planning import plan_range
 from exporter.source.reader import Reader
+from exporter.verdict import min_detectable_ratio
 
 F64 = npt.NDArray[np.float64]
 
@@ -222,7 +223,7 @@ class Backfills:
         fresh = range(task.admitted, past.series)
         task.past.admit((row, past.labels(row)) for row in fresh)
         task.admitted = past.series
-        values = by_kind(found, task.unit.query.publish)
+        values = by_kind(found, task.unit.query)
         rows, columns = np.arange(len(found.value)), len(found.times_ms)
         known = past.next_column - columns - task.first_column
         for start in range(0, columns, _TOLD_COLUMNS):
@@ -264,16 +265,18 @@ class Backfills:
                 pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 
 
-def by_kind(found: Slice, publish: Publish = "all") -> dict[tuple[str, str], F64]:
-    """The verdicts of a slice as they are written: (n, t) by family and model."""
+def by_kind(found: Slice, query: Query) -> dict[tuple[str, str], F64]:
+    """The verdicts of a slice as a query publishes them: (n, t) by family and model."""
     values = {(SIGNALS[name], ""): score for name, score in found.signals.items()}
     for model, bands in found.bands.items():
         values[SCORE, model] = bands.score
         parts = {EXPECTED: bands.expected, LOWER: bands.lower, UPPER: bands.upper, VALUE: found.value}
-        if publish == "anomalous":
+        if query.publish == "anomalous":
             parts = {family: np.where(bands.score > 1, each, np.nan) for family, each in parts.items()}
-        if publish != "score":
+        if query.publish != "score":
             values |= {(family, model): each for family, each in parts.items()}
+        if query.detectability:
+            values[DETECTABLE, model] = min_detectable_ratio(bands)
     return values
 
 

@@ -22,7 +22,7 @@ from exporter.backfill import Backfills, Task, asks_receiver, by_kind, not_known
 from exporter.config import QueueConfig, RemoteWrite, parse
 from exporter.config.schema import Query
 from exporter.errors import ConfigError, SourceRefused, SourceUnavailable
-from exporter.names import EXPECTED, FAMILIES, SCORE, STALE, UPPER, VALUE
+from exporter.names import DETECTABLE, EXPECTED, FAMILIES, SCORE, STALE, UPPER, VALUE
 from exporter.past import Slice
 from exporter.publish.remote_write.metrics import WriteMetrics
 from exporter.publish.remote_write.outlet import Outlet
@@ -362,12 +362,18 @@ def a_slice() -> Slice:
 
 
 def test_what_is_written_follows_publish() -> None:
-    assert len(by_kind(a_slice())) == 6
-    assert set(by_kind(a_slice(), "score")) == {(SCORE, "shesd"), (STALE, "")}
-    found = by_kind(a_slice(), "anomalous")
+    assert len(by_kind(a_slice(), ASKED)) == 6
+    assert set(by_kind(a_slice(), replace(ASKED, publish="score"))) == {(SCORE, "shesd"), (STALE, "")}
+    found = by_kind(a_slice(), replace(ASKED, publish="anomalous"))
     for family in (EXPECTED, UPPER, VALUE):
         assert np.isnan(found[family, "shesd"][0]).tolist() == [True, False, True]
     assert np.isnan(found[SCORE, "shesd"][0]).tolist() == [False, False, True]
+
+
+def test_the_smallest_change_that_is_noticed_is_written_where_it_is_published() -> None:
+    bands = Bands(*(np.array([[level, np.nan]]) for level in (0.5, 10.0, 7.0, 12.0)))
+    found = by_kind(Slice(np.arange(2), np.ones((1, 2)), {"shesd": bands}, {}), replace(ASKED, detectability=True))
+    np.testing.assert_allclose(found[DETECTABLE, "shesd"], [[0.2, np.nan]])
 
 
 CONFIG = """

@@ -100,7 +100,7 @@ class _OpenMetricsSink:
 
     def __call__(self, past: Past, found: Slice) -> None:
         times = [f" {time_ms // 1000}\n" for time_ms in found.times_ms.tolist()]
-        for (family, model), values in by_kind(found, self._query.publish).items():
+        for (family, model), values in by_kind(found, self._query).items():
             known = ~np.isnan(values)
             for row in np.flatnonzero(known.any(axis=1)).tolist():  # text is made series by series
                 # As it is published: a `model` of the series makes way in all families alike.
@@ -178,7 +178,8 @@ class RemoteTargets:
         families = families_of(self._config)
         added = added_labels(query.name, tenant, vmanomaly=self._config.metric_names == "vmanomaly")
         key = f"{tenant}/{query.name}"
-        page = UnitPage(None, key, added, models, families, UnitWriter(self._outlet, key, families, models))
+        writer = UnitWriter(self._outlet, key, families, models, self._config.external_labels)
+        page = UnitPage(None, key, added, models, families, writer)
         return RemoteSink(page, query, self._stop)
 
     def finish(self, patience_s: float = _PATIENCE_S) -> tuple[int, int]:
@@ -215,6 +216,6 @@ class RemoteSink:
         self._page.admit((row, past.labels(row)) for row in range(self._admitted, past.series))
         self._admitted = past.series
         rows = np.arange(len(found.value))
-        columns = self._page.backfill(rows, found.times_ms, by_kind(found, self._query.publish), self._stop)
+        columns = self._page.backfill(rows, found.times_ms, by_kind(found, self._query), self._stop)
         if columns < len(found.times_ms):
             raise Stopped
