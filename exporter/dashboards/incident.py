@@ -129,16 +129,10 @@ def _aligned(title: str, description: str, expr: str, *, unit: str, **more: Any)
 
 
 def _worst_ten() -> Json:
-    panel = panels.bargauge(
+    panel = panels.worst(
         "Worst ten of the range",
         "Series with the highest scores. 1 is the edge of the band. Click on a bar to see the series in its band.",
         f"sort_desc(topk(10, max_over_time({_SCORES}[$__range])))",
-        "__auto",
-        unit="none",
-        name="top",
-        decimals=2,
-        color={"mode": "thresholds"},
-        thresholds=steps(((None, "green"), (1, "orange"), (3, "red"))),
     )
     return panels.links(panel, to_series())
 

@@ -105,17 +105,11 @@ def _share_over_time() -> Json:
 
 
 def _worst() -> Json:
-    panel = panels.bargauge(
+    panel = panels.worst(
         "Worst ten",
         "Series with the highest scores of the last 15 minutes. 1 is the edge of the band. "
         "Click on a bar to see the series in its band.",
         f"sort_desc({_TEN})",
-        "__auto",
-        unit="short",
-        name="top",
-        decimals=2,
-        color={"mode": "thresholds"},
-        thresholds=steps(((None, "green"), (1, "orange"), (3, "red"))),
     )
     return panels.links(panel, to_series())
 

@@ -94,6 +94,14 @@ def bargauge(
     return _panel("bargauge", title, description, fields, overrides, options, [target(expr, legend, instant=True)])
 
 
+def worst(title: str, description: str, expr: str) -> Json:
+    """Bars of scores; 1 is the edge of the band."""
+    return bargauge(
+        title, description, expr, "__auto", unit="none", name="top", decimals=2,
+        color={"mode": "thresholds"}, thresholds=steps(((None, "green"), (1, "orange"), (3, "red"))),
+    )  # fmt: skip
+
+
 def table(
     title: str, description: str, columns: Mapping[str, str], *, unit: str, sort: str, descending: bool = True,
     first: Sequence[str] = (), overrides: Sequence[Json] = (), **defaults: Any,

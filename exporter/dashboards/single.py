@@ -6,7 +6,7 @@ from typing import Final
 
 from exporter.dashboards import panels, variables
 from exporter.dashboards.dashboard import Row, annotation, dashboard, link, to_series
-from exporter.dashboards.panels import BAD_FROM_ONE, Json, fixed, override, stat, steps, target, text, timeseries
+from exporter.dashboards.panels import BAD_FROM_ONE, Json, fixed, override, stat, target, text, timeseries
 from exporter.dashboards.promql import (
     FILTER,
     LOOKBACK,
@@ -217,15 +217,9 @@ def _detectability() -> Json:
 
 def _others() -> Json:
     scores = published(SCORE, MODEL, FILTER)
-    panel = panels.bargauge(
+    panel = panels.worst(
         "Worst series of the query",
         "By their highest scores in the time range. Click on a bar to look at that series.",
         f"sort_desc(topk(8, max_over_time({scores}[$__range])))",
-        "__auto",
-        unit="none",
-        name="top",
-        decimals=2,
-        color={"mode": "thresholds"},
-        thresholds=steps(((None, "green"), (1, "orange"), (3, "red"))),
     )
     return panels.links(panel, to_series())

@@ -15,6 +15,7 @@ from exporter.dashboards.overview import overview
 from exporter.dashboards.panels import Json
 from exporter.dashboards.single import single
 from exporter.errors import AnomalyExporterError
+from exporter.output_files import write_output
 
 _LONGEST_NAME: Final = 200
 _UNFIT: Final = re.compile(r"[\x00-\x1f\x7f$\"\\]")
@@ -30,7 +31,7 @@ def write_dashboards(output: str, datasource: str, exporter_url: str, say: Calla
     """
     written = files(_checked_name(datasource), _checked_url(exporter_url))
     for name, content in written.items():
-        _write(Path(output) / name, content)
+        write_output(Path(output) / name, content)
         say(f"{Path(output) / name}")
     return 0
 
@@ -72,12 +73,3 @@ def _checked_url(url: str) -> str:
             "--exporter is not an address to link to: http:// or https://, host, port and path, no password, no query"
         )
     return url.rstrip("/")
-
-
-def _write(path: Path, content: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, "utf-8")
-    except OSError as error:
-        reason = (error.strerror or "unwritable").lower()
-        raise AnomalyExporterError(f"can't write {path}: {reason}; name a folder with --output") from error
