@@ -7,18 +7,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
-import requests
 from prometheus_client import CollectorRegistry
 
 from exporter import __version__, names
-from exporter.backfill import Backfills, Task, asks_receiver, newest_result, not_known
-from exporter.config import Config, Query, content_hash, load, mask
-from exporter.connections import make_client, make_reader, make_session, open_target, tenant_ids
+from exporter.backfill import Backfills, Task, asks_receiver, newest_result, not_known, writes_to
+from exporter.config import Config, Query, Source, Tenant, content_hash, load, mask
+from exporter.config.per_tenant import queries_of, source_of, targets_of, tenants_of
+from exporter.connections import Sessions, make_client, make_reader, open_target
 from exporter.crew import Crew, processors
+from exporter.discovery import LOOK_S, Discovery, with_tenants
 from exporter.errors import ConfigError, Problem
 from exporter.pages import Pages
 from exporter.publish.exposition import Page
@@ -27,11 +28,12 @@ from exporter.publish.remote_write.outlet import Outlet
 from exporter.publish.remote_write.unit_writer import UnitWriter
 from exporter.publish.selfmetrics import SelfMetrics
 from exporter.publish.unit_page import UnitPage, added_labels
-from exporter.publish.web import Routes, WebServer
+from exporter.publish.web import Routes, WebMetrics, WebOptions, WebServer
 from exporter.schedule import Job, Schedule
 from exporter.source.faults import REASONS
 from exporter.source.promql import raw_counter_advice, raw_counters
 from exporter.source.reader import Reader
+from exporter.tenancy import Tenancy
 from exporter.unit import Receipt, Unit
 
 STOP_PATIENCE_S = 2.5  # SIGTERM promises an exit within 5 s, and the web server may take 2 s of it
@@ -39,6 +41,7 @@ FLUSH_PATIENCE_S = 2.0  # for remote write to deliver what is left, while the we
 # Threads for cycles, made as they are needed: a query that hangs until its timeout must not keep another one waiting,
 # also when a reload brings more queries. How many requests are under way at once is for max_in_flight to say.
 _WORKERS = 64
+_CYCLES_PER_REQUEST = 2  # of a tenant at once: while some wait for its server, others judge
 
 log = logging.getLogger(__name__)
 
@@ -56,20 +59,26 @@ class App:
         self.metrics = SelfMetrics(self._registry, REASONS)
         self.page = Page(self._registry)
         self.outlet = Outlet(WriteMetrics(self._registry))
+        self._web_metrics = WebMetrics(self._registry)
         self.units: dict[str, Unit] = {}
         self._backfills = Backfills(backfill_s, self.metrics.backfilled)
         self._past_readers: dict[str, Reader] = {}
+        self._sources: dict[str, Source] = {}  # as the tenants reach it
         self._config = load(config_file, environ)
         if backfill_s and not self._config.remote_write:
             raise ConfigError(config_file, (Problem(0, "remote_write", "missing, but --backfill writes by it"),))
-        self._session = make_session(self._config)
+        self._sessions = Sessions(self._config)
+        self._tenancy = Tenancy(self.metrics)
+        self._discovery = Discovery(self.metrics.discovery_failed)
         self._abandon = threading.Event()
         self._schedule = Schedule(_WORKERS)
         self._crew = Crew(processors())
         self._web: WebServer | None = None
         self._changing = threading.Lock()
         self._stopped = threading.Event()
-        self._pages = Pages(lambda: self.units, lambda: self._config, lambda: self._session, self._abandon)
+        self._pages = Pages(
+            lambda: self.units, lambda: self._config, lambda: self._sessions, self._abandon, self._tenancy.remarks
+        )
         self._hangup = threading.Event()
 
     @property
@@ -82,14 +91,20 @@ class App:
         """The port that the web server listens on, 0 before it does."""
         return self._web.port if self._web else 0
 
-    def start(self, listen_address: str, *, lifecycle: bool, prepare: Prepare | None = None) -> None:
+    def start(
+        self, listen_address: str, *, lifecycle: bool, prepare: Prepare | None = None, web: WebOptions | None = None
+    ) -> None:
         """Listen, then begin to read: after `prepare`, which may take long and does not hold up this call.
 
         Raises PublishError when the address can't be used.
         """
-        self._web = WebServer(listen_address, self._routes(lifecycle=lifecycle))
+        self._web = WebServer(
+            listen_address, self._routes(lifecycle=lifecycle, explain=web is None or web.explain), options=web,
+            metrics=self._web_metrics,
+        )  # fmt: skip
         self._web.start()
-        self._adopt(self._config, self._session)
+        self._discovery.use(self._config, self._sessions, self._abandon)
+        self._adopt(self._config, self._sessions)
         self._begin(prepare)
         self.metrics.reloaded(ok=True, config_hash=content_hash(self._config))
         log.info("started", extra={"version": __version__, "port": self.port, "config": content_hash(self._config),
@@ -111,6 +126,20 @@ class App:
             if not self._stopped.is_set():
                 self._schedule.start()
                 self._backfills.start()
+                threading.Thread(target=self._discover, name="discovery", daemon=True).start()
+
+    def _discover(self) -> None:
+        """Look for tenants now and then, and take in what has changed."""
+        while not self._stopped.is_set():
+            config = self._config
+            found = self._discovery.look()
+            self.metrics.left_out.set(self._discovery.left_out)
+            with self._changing:
+                known = tuple(tenant for tenant in self._config.tenants if tenant.discovered)
+                # A reload meanwhile looks elsewhere: the next turn is about that.
+                if config is self._config and found != known and not self._stopped.is_set():
+                    self._take_in(with_tenants(config, found))
+            self._stopped.wait(LOOK_S)
 
     def reload(self) -> None:
         """Read the config file again. Raises ConfigError, and then everything goes on with the old config."""
@@ -120,10 +149,12 @@ class App:
             except ConfigError:
                 self.metrics.reloaded(ok=False)
                 raise
-            session = make_session(config)
-            old_session, self._session = self._session, session
-            self._adopt(config, session)
-            old_session.close()
+            sessions = Sessions(config)
+            old_sessions, self._sessions = self._sessions, sessions
+            self._discovery.use(config, sessions, self._abandon)
+            found = tuple(tenant for tenant in self._config.tenants if tenant.discovered)
+            self._adopt(with_tenants(config, found) if config.tenant_discovery else config, sessions)
+            old_sessions.close()
             self.metrics.reloaded(ok=True, config_hash=content_hash(self._config))
             log.info("config reloaded", extra={"config": content_hash(config), "units": len(self.units)})
 
@@ -139,7 +170,7 @@ class App:
         if self._web is not None:
             self._web.stop()
         self.outlet.wait()
-        self._session.close()
+        self._sessions.close()
         return ended
 
     def catch_signals(self) -> None:
@@ -157,6 +188,8 @@ class App:
 
     def ready(self) -> tuple[bool, str]:
         """Ready as soon as every unit has run once and one of them well: a broken query must not hide the others."""
+        if not self._discovery.looked:
+            return False, "looking for tenants"
         waiting = [key for key, unit in self.units.items() if unit.last is None]
         if waiting:
             return False, f"waiting for the first verdicts of {len(waiting)} of {len(self.units)} queries"
@@ -167,18 +200,55 @@ class App:
 
     # -- units ---------------------------------------------------------------------------------------------------------
 
-    def _adopt(self, config: Config, session: requests.Session) -> None:
+    def _adopt(self, config: Config, sessions: Sessions) -> None:
         """Make the units of a config, keeping the windows of those whose query and server stay the same."""
-        self.outlet.adopt(config.remote_write, open_target)
         keep = self.units if _same_data(config, self._config) else {}
         units: dict[str, Unit] = {}
-        for tenant in tenant_ids(config):
-            client = make_client(config, session, tenant, observe=self.metrics.observer(tenant), stop=self._abandon)
-            for query in config.queries:
-                reader = replace(make_reader(config, client, query), of_now=True)
-                unit = self._kept(keep, tenant, query, reader) or self._made(config, tenant, query, reader)
-                units[unit.key] = unit
-                self._past_readers[unit.key] = replace(reader, max_in_flight=1)  # live cycles need their share
+        for tenant in tenants_of(config):
+            units |= self._units_of(config, sessions, tenant, keep)
+        self._replace_units(units, config)
+        self._schedule.set_jobs([self._job(unit) for unit in units.values()])
+
+    def _take_in(self, config: Config) -> None:
+        """Begin with the tenants that are new in a config, end those that are not there; the others do not notice."""
+        old = {tenant.id: tenant for tenant in tenants_of(self._config)}
+        new = {tenant.id: tenant for tenant in tenants_of(config)}
+        changed = [tenant for name, tenant in new.items() if old.get(name) != tenant]
+        units = {key: unit for key, unit in self.units.items() if new.get(unit.tenant) == old[unit.tenant]}
+        begun: dict[str, Unit] = {}
+        for tenant in changed:
+            begun |= self._units_of(config, self._sessions, tenant, self.units)
+        jobs = [self._job(unit) for unit in begun.values()]
+        ended = {_job_key(unit) for key, unit in self.units.items() if key not in units} - {job.key for job in jobs}
+        self._replace_units(units | begun, config)
+        self._sessions.keep(tenants_of(config))
+        self._schedule.change_jobs(ended, jobs)
+        log.info("tenants changed", extra={"begun": len(new.keys() - old.keys()), "ended": len(old.keys() - new.keys()),
+                                           "changed": len(old.keys() & {tenant.id for tenant in changed}),
+                                           "tenants": len(new)})  # fmt: skip
+
+    def _units_of(
+        self, config: Config, sessions: Sessions, tenant: Tenant, keep: Mapping[str, Unit]
+    ) -> dict[str, Unit]:
+        """The units of one tenant. Those to keep are taken over where their query and server are the same."""
+        queries = queries_of(config, tenant)
+        breaker = self._tenancy.breaker(tenant.id, min((query.interval_s for query in queries), default=60))
+        observe = self.metrics.observer(tenant.id)
+        client = make_client(config, sessions, tenant.id, observe=observe, stop=self._abandon, breaker=breaker)
+        source = source_of(config, tenant)
+        before, self._sources[tenant.id] = self._sources.get(tenant.id), source
+        same = before is not None and before.url == source.url
+        known = [unit for unit in keep.values() if same and unit.tenant == tenant.id]
+        units: dict[str, Unit] = {}
+        for query in queries:
+            reader = replace(make_reader(config, client, query), of_now=True)
+            unit = self._kept(known, query, reader) or self._made(config, tenant.id, query, reader)
+            units[unit.key] = unit
+            self._past_readers[unit.key] = replace(reader, max_in_flight=1)  # live cycles need their share
+        return units
+
+    def _replace_units(self, units: dict[str, Unit], config: Config) -> None:
+        """These are the units from now on; those that are not among them end."""
         old, self.units, self._config = self.units, units, config
         # Before the new ones run: they must know up to when the old ones have written their series.
         self._backfills.keep(units)
@@ -188,11 +258,18 @@ class App:
                 if key not in units:
                     self.outlet.forget(key)
                     self.metrics.forget_unit(unit.tenant, unit.query.name)
-        self._schedule.set_jobs([self._job(unit) for unit in units.values()])
+                    self._past_readers.pop(key, None)
+        # After the old ones have ended, each series with a marker where it was written to.
+        self.outlet.adopt(targets_of(config), open_target)
+        self._tenancy.watch(units.values())
+        names = {tenant.id for tenant in tenants_of(config)}
+        self._sources = {name: source for name, source in self._sources.items() if name in names}
+        listed = [tenant for tenant in config.tenants if not tenant.discovered]
+        self.metrics.tenants_watched(len(listed), len(config.tenants) - len(listed))
 
-    def _kept(self, units: Mapping[str, Unit], tenant: str, query: Query, reader: Reader) -> Unit | None:
-        for unit in units.values():
-            if unit.tenant == tenant and unit.query == query:
+    def _kept(self, units: Iterable[Unit], query: Query, reader: Reader) -> Unit | None:
+        for unit in units:
+            if unit.query == query:
                 unit.use(reader)
                 return unit
         return None
@@ -203,7 +280,7 @@ class App:
         families = self._families(config)
         key = f"{tenant}/{query.name}" if tenant else query.name
         added = added_labels(query.name, tenant, vmanomaly=vmanomaly)
-        writer = partial(UnitWriter, self.outlet, key, families, models)
+        writer = partial(UnitWriter, self.outlet, key, families, models, config.external_labels, tenant)
         page = UnitPage(
             self.page if config.metrics_page == "results" else None,
             # Two generations of one unit may overlap during a reload; the page tells them apart.
@@ -223,7 +300,7 @@ class App:
 
         unit = Unit(tenant, query, reader, page, self._crew, loaded)
         if self._backfills.planning:
-            known = newest_result(reader.client, families[names.SCORE].name, added)
+            known = newest_result(writes_to(config, reader.client), families[names.SCORE].name, added)
             self._backfills.plan(
                 Task(unit, page, UnitPage(None, key, added, models, families, writer()),
                      lambda: self._past_readers[key], known if asks_receiver(config) else not_known)
@@ -250,21 +327,24 @@ class App:
             self.metrics.cycle_late(tenant, query.name)
             log.warning("cycle overran its interval", extra={"query": unit.key, "over_seconds": over_s})
 
-        return Job(f"{unit.key}@{query.interval_s}", query.interval_s, run, skipped, late)
+        # Who is alone need not leave threads to others.
+        most = _CYCLES_PER_REQUEST * self._sources[tenant].max_in_flight if tenant else _WORKERS
+        return Job(_job_key(unit), query.interval_s, run, skipped, late, tenant, most)
 
     def _record(self, unit: Unit, receipt: Receipt) -> None:
         self.metrics.record(unit.tenant, unit.query.name, receipt)
+        self._tenancy.cycle_ended(unit.tenant)
 
     # -- web -----------------------------------------------------------------------------------------------------------
 
-    def _routes(self, *, lifecycle: bool) -> Routes:
+    def _routes(self, *, lifecycle: bool, explain: bool) -> Routes:
         return Routes(
             metrics=lambda openmetrics, shard: self.page.pieces(self._families(self._config), openmetrics, shard),
             ready=self.ready,
             reload=self.reload if lifecycle else None,
             config_text=lambda: f"# {content_hash(self._config)}\n{mask(self._config)}",
-            landing=self._pages.landing,
-            explain=self._pages.explain,
+            landing=partial(self._pages.landing, explains=explain),
+            explain=self._pages.explain if explain else None,
         )
 
     def _reload_on_signal(self) -> None:
@@ -274,14 +354,18 @@ class App:
             log.error("config not reloaded, the old one stays in force: " + str(error))
 
 
+def _job_key(unit: Unit) -> str:
+    return f"{unit.key}@{unit.query.interval_s}"
+
+
 def _same_data(new: Config, old: Config) -> bool:
     """Whether windows read under one config are what the other would read: credentials may differ, the data may not."""
 
     def told(config: Config) -> Config:
         source = replace(config.source, http=old.source.http, timeout_s=0, accept_gzip=False, max_in_flight=1,
                          max_points_per_query=1, max_body_bytes=1, remote_read=False)  # fmt: skip
-        return replace(config, source=source, queries=(), tenants=(), interval_s=0, window_s=0, step_s=0,
-                       remote_write=(), limits=old.limits, publish=old.publish, detectability=False, alert=old.alert,
-                       links=old.links)  # fmt: skip
+        return replace(config, source=source, queries=(), tenants=(), tenant_discovery=None, interval_s=0, window_s=0,
+                       step_s=0, remote_write=(), limits=old.limits, publish=old.publish, detectability=False,
+                       alert=old.alert, links=old.links)  # fmt: skip
 
     return told(new) == told(old) and bool(new.remote_write) == bool(old.remote_write)

@@ -18,14 +18,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.config.schema import Config, Query
+from exporter.config.per_tenant import header_of, source_of
+from exporter.config.schema import Config, Query, RemoteWrite, Tenant
 from exporter.errors import AnomalyExporterError, SourceError, SourceRefused
 from exporter.intake import Reads
 from exporter.names import DETECTABLE, EXPECTED, LOWER, SCORE, SIGNALS, UPPER, VALUE
@@ -296,9 +297,24 @@ def _step_back() -> None:
 
 def asks_receiver(config: Config) -> bool:
     """Whether a receiver is the very server that is read, so that it can be asked what it has."""
-    source = urlsplit(config.source.url)
-    places = [urlsplit(target.url) for target in config.remote_write]
-    return any((place.scheme, place.netloc.rpartition("@")[2]) == (source.scheme, source.netloc) for place in places)
+    return any(_is_source(target, config) for target in config.remote_write)
+
+
+def _is_source(target: RemoteWrite, config: Config) -> bool:
+    source, place = urlsplit(config.source.url), urlsplit(target.url)
+    return (place.scheme, place.netloc.rpartition("@")[2]) == (source.scheme, source.netloc)
+
+
+def writes_to(config: Config, client: Client) -> Client:
+    """The client as the tenant that all results are written to, where a target on the source's server has one.
+
+    Where the tenant stands in the path, the server is asked at the source's URL with that tenant in it.
+    """
+    chosen = next((target.tenant for target in config.remote_write if target.tenant and _is_source(target, config)), "")
+    if not chosen:
+        return client
+    tenant = Tenant(chosen)
+    return replace(client, base_url=source_of(config, tenant).url, tenant=header_of(config, tenant) or None)
 
 
 def not_known(_start_s: float, _end_s: float) -> float:

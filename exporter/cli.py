@@ -18,6 +18,8 @@ DEFAULT_FILE = "anomaly-exporter.yml"
 
 _FAILED = 1
 _LONGEST_BACKFILL_S = 365 * 86_400
+_LONGEST_READ_S = 3600
+_MOST_CONNECTIONS = 100_000
 log = logging.getLogger("exporter")
 
 
@@ -27,7 +29,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(words or ["--help"])
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
-        return command(arguments)
+        status = command(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what can't be written must be noticed here, not at the exit
+        return status
     except ConfigError as error:
         print(error, file=sys.stderr)
         print(f"{len(error.problems)} problem(s); nothing was started", file=sys.stderr)
@@ -38,8 +43,18 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:  # whoever reads has enough, as in `explain ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at the exit must not fail again
+        _write_nowhere()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        _write_nowhere()
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"anomaly-exporter: can't write: {where}{error.strerror or error}", file=sys.stderr)
+        return _FAILED
+
+
+def _write_nowhere() -> None:
+    """Standard output can't be written to: the flush at the exit must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,6 +84,14 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("--web.listen-address", dest="address", default=DEFAULT_ADDRESS, metavar="ADDRESS",
                      help="where to serve /metrics (default: %(default)s)")  # fmt: skip
     run.add_argument("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="allow POST /-/reload")
+    _add_web_config(run)
+    run.add_argument("--web.max-connections", dest="max_connections", type=_connections, default=512, metavar="N",
+                     help="connections that may be open at once (default: %(default)s)")  # fmt: skip
+    run.add_argument("--web.read-timeout", dest="read_timeout_s", type=_read_timeout_s, default="2m",
+                     metavar="DURATION", help="how long a request may take to arrive, and a connection may be idle"
+                     " (default: %(default)s)")  # fmt: skip
+    run.add_argument("--web.enable-explain", dest="explain", action=argparse.BooleanOptionalAction, default=True,
+                     help="serve explanations of verdicts at /explain")  # fmt: skip
     run.add_argument("--backfill", type=_duration_s, default=0, metavar="DURATION",
                      help="at the start, write the results of the past, such as 7d, by remote write")  # fmt: skip
     run.add_argument("--log.level", dest="log_level", choices=LEVELS, default="info")
@@ -81,6 +104,7 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "check", help="validate the config, reach the source, say what would be watched", allow_abbrev=False
     )
     _add_config(check)
+    _add_web_config(check)
     check.add_argument("--syntax-only", action="store_true", help="do not contact the source")
     check.set_defaults(command=_check)
 
@@ -170,6 +194,28 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
                         help="the config (default: %(default)s)")  # fmt: skip
 
 
+def _add_web_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--web.config.file", dest="web_config_file", default="", metavar="FILE",
+                        help="TLS, users and headers of the web server (default: none)")  # fmt: skip
+
+
+def _connections(text: str) -> int:
+    """A number of connections."""
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= _MOST_CONNECTIONS:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to {_MOST_CONNECTIONS}")
+    return int(text)
+
+
+def _read_timeout_s(text: str) -> float:
+    """A duration of the command line from a second to an hour."""
+    from exporter.config.durations import parse_duration_ms
+
+    duration_ms = parse_duration_ms(text)
+    if duration_ms is None or not 1000 <= duration_ms <= _LONGEST_READ_S * 1000:
+        raise argparse.ArgumentTypeError(f"{text} is not a duration from 1s to 1h, such as 30s or 5m")
+    return duration_ms / 1000
+
+
 def _duration_s(text: str) -> int:
     """A duration of the command line in whole seconds, up to a year."""
     from exporter.config.durations import parse_duration_ms
@@ -187,10 +233,13 @@ def _run(arguments: argparse.Namespace) -> int:
     set_up(arguments.log_level, arguments.log_format, spooled=True)
     from exporter.app import App
     from exporter.compilation import prepare
+    from exporter.publish.web.limits import WebLimits, WebOptions
 
+    limits = WebLimits(max_connections=arguments.max_connections, read_timeout_s=arguments.read_timeout_s)
     app = App(arguments.config_file, backfill_s=arguments.backfill)
     app.catch_signals()
-    app.start(arguments.address, lifecycle=arguments.lifecycle, prepare=prepare)
+    web = WebOptions(arguments.web_config_file, limits, explain=arguments.explain)
+    app.start(arguments.address, lifecycle=arguments.lifecycle, prepare=prepare, web=web)
     app.run_until_signal()
     log.info("stopping")
     ended = app.stop()
@@ -204,15 +253,34 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     set_up("warn", "logfmt")
+    failed = 0 if _check_web(arguments.web_config_file) else _FAILED
     if arguments.syntax_only:
         from exporter.config import load
 
         config = load(arguments.config_file)
         print(f"{arguments.config_file}: {len(config.queries)} queries, no problems (the source was not contacted)")
-        return 0
+        return failed
     from exporter.capacity.check import check
 
-    return check(arguments.config_file, print)
+    return check(arguments.config_file, print) or failed
+
+
+def _check_web(file: str) -> bool:
+    """Whether there is no web config, or one that can be used with the files that it names; says so, and why not."""
+    if not file:
+        return True
+    from exporter.publish.web.protection import read_protection
+
+    try:
+        protection = read_protection(file)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        print(f"{len(error.problems)} problem(s) in the web config", file=sys.stderr)
+        return False
+    words = "HTTPS" if protection.context else "plain HTTP"
+    users = f"{len(protection.passwords)} users" if protection.passwords else "no users, so anybody may read"
+    print(f"{file}: web config is valid: {words}, {users}")
+    return True
 
 
 def _plan(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from exporter import names
 from exporter.config import Query
 from exporter.crew import processors
 from exporter.judging import horizon
+from exporter.kernels import COMPILED
 from exporter.models.floors import summarise
 from exporter.models.rows import ModelRows, model_rows
 from exporter.models.settings import ModelSettings, RobustBandSettings, ShesdSettings, Signal
@@ -156,7 +158,7 @@ _PARTS: dict[str, Callable[[], None]] = {
 
 def _marker() -> Path:
     """Says that the kernels of a first verdict are in the cache. The cache's path tells versions apart."""
-    return Path(os.environ["NUMBA_CACHE_DIR"]) / "compiled"
+    return Path(os.environ["NUMBA_CACHE_DIR"]) / COMPILED
 
 
 def _mark() -> None:
@@ -191,5 +193,13 @@ def _spawn(part: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=quiet, stdout=quiet)  # noqa: S603 -- this program itself
 
 
+def _end_with(parent: int) -> None:
+    """A program that was killed can't end its children: they look for themselves."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _PARTS[sys.argv[1]]()

@@ -52,9 +52,7 @@ class Sessions:
                 shared = self._tenants if http == self._source.http else 1
                 pool_size = min(_MOST_POOL, max(_LEAST_POOL, shared * self._source.max_in_flight))
                 timeout_s = self._source.timeout_s
-                self._open[http] = open_session(
-                    http, user_agent=USER_AGENT, timeout_s=timeout_s, pool_size=pool_size
-                )
+                self._open[http] = open_session(http, user_agent=USER_AGENT, timeout_s=timeout_s, pool_size=pool_size)
             return self._open[http]
 
     def keep(self, tenants: Iterable[Tenant]) -> None:

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from exporter.config.schema import Query
 from exporter.kernels import kernel
-from exporter.samples import SampleBatch
 from exporter.names import COLLISION
+from exporter.samples import SampleBatch
 from exporter.series import REJECTED, RIVAL, SeriesTable, refused_for, rivals, waiting
 from exporter.source.reach import Cut, Why, is_short
 from exporter.source.scan import Answer
@@ -160,7 +160,7 @@ class Intake:
         self._unplaced = np.zeros(0, np.bool_)  # rows without a sample yet
         self._shed, self._shed_names = 0, tuple[str, ...]()
         self._refused: dict[str, int] = {}
-        self._contested: F64 = np.empty(0)  # since when each row has had a rival (s); NaN: it has none, inf: that is told
+        self._contested: F64 = np.empty(0)  # since when (s) each row has had a rival; NaN: it has none, inf: it is told
         self._cuts: list[Cut] = []
 
     @property
@@ -240,6 +240,8 @@ class Intake:
         hint = self._table.live if self._complete is not None else None
         read = np.zeros(open_column - first, np.bool_)
         began_ms = NEVER
+        if not self._reader.plain:  # their cells hold values of before their end
+            self._window.empty(range(first, open_column))
         for answer in self._reader.range(first * step_s, (open_column - 1) * step_s, hint):
             taken.note(answer)
             if len(answer.batch.time_ms):
@@ -284,6 +286,8 @@ class Intake:
         self._note_unwatched(batch, rows)
         self._make_sole(batch, rows, taken)
         taken.note_written(self._window.write_newest(rows, batch))
+        if not self._reader.plain and self._window.head * self._query.step_s == time_s:
+            self._window.keep_newest(rows)  # as a range read has it: the value at the time that ends the column
 
     def _is_repeat(self, batch: SampleBatch, time_s: int) -> bool:
         """Whether an expression's values are the last cycle's, only repeated by the server's look-back.

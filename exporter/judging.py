@@ -143,35 +143,42 @@ class Judging:
         """
         open_column = self._window.column_of(time_s)
         rows, done = self.live, Judged()
+        told = partial(self._tell, time_s, absent_after_s, show)
         if self._column is None or open_column - self._column > horizon(self._query.step_s):
             self._fit_cycle[rows] = -1  # start, or away for longer than a fit serves
+            # The window reaches back far enough for the last final column, and for none before it. Without its samples
+            # a start in the first moments of a column had nothing to say until the next ones come.
             self._column = open_column - 1
-            self._catch_up(rows, time_s, absent_after_s, done, show)
         while self._column < open_column:
+            self._renew_as_met(rows, self._column, done, told)
             done.judged += self._judge(rows, self._column)
             done.crew_cpu_s += self._move_on(rows, self._column)
             self._column += 1
         due_cycle = self._due_cycle(rows, np.int64(time_s))
         is_due = due_cycle > self._fit_cycle[rows]
-        done.judged += self._judge(rows[~is_due], open_column)
-        told = partial(self._tell, time_s, absent_after_s, show)
+        met_before = is_due & (self._due_when_met(rows) < due_cycle)
+        self._renew_as_met(rows[met_before], open_column, done, told)
+        done.judged += self._judge(rows[~is_due | met_before], open_column)
         self._renew(rows[is_due], due_cycle[is_due], open_column, done, told)
         self._settle(rows, time_s, absent_after_s)
         return done
 
-    def _catch_up(self, rows: I64, time_s: int, absent_after_s: F64, done: Judged, show: Show) -> None:
-        """At the start: a newest sample that lies in the last final column is judged as of the cycle that met it, or
-        would have. Else a start in the first moments of a column had nothing to say until the next samples come.
+    def _due_when_met(self, rows: I64) -> I64:
+        """The number of the cycle at which the fit was due that judges the newest sample of each row (n,): the one in
+        force at the first cycle that could meet it. A cycle that comes late, or is the first one, must not judge it by
+        a later fit than others do."""
+        met_s = -(-self._window.last_ms[rows] // (self._query.interval_s * 1000)) * self._query.interval_s
+        return self._due_cycle(rows, met_s)
 
-        The window reaches back far enough for that column, and for none before it.
-        """
-        column, cycle_ms = self._window.column_of(time_s) - 1, self._query.interval_s * 1000
-        last_ms = self._window.last_ms[rows]
-        unjudged = (last_ms > self.judged_ms[rows]) & (self._window.newest_columns()[rows] == column)
-        part = rows[unjudged]
-        met_s = -(-last_ms[unjudged] // cycle_ms) * self._query.interval_s
-        told = partial(self._tell, time_s, absent_after_s, show)
-        self._renew(part, self._due_cycle(part, met_s), column, done, told)
+    def _renew_as_met(self, rows: I64, column: int, done: Judged, told: Callable[[Judged], None]) -> None:
+        """Fit and judge those rows whose newest sample lies in `column`, and was met when a later fit than theirs was
+        in force."""
+        fresh = self._window.last_ms[rows] > self.judged_ms[rows]
+        rows = rows[fresh & (self._window.newest_columns()[rows] == column)]
+        due_cycle = self._due_when_met(rows)
+        late = due_cycle > self._fit_cycle[rows]
+        if late.any():
+            self._renew(rows[late], due_cycle[late], column, done, told)
 
     def _renew(self, due: I64, due_cycle: I64, open_column: int, done: Judged, told: Callable[[Judged], None]) -> None:
         """Fit rows as of the cycles (n,) they were due at, and judge their newest samples, if of the open column."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., object])
 
+COMPILED = "compiled"  # the file in a cache that says that all kernels of a first verdict are there
 _KEPT_CACHES = 8
 
 
@@ -37,30 +40,75 @@ def _drop_old(base: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cache_dir() -> str:
-    """Where compiled kernels are kept: the user's cache, or a private temporary folder where there is no such thing."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "anomaly-exporter"
-    folder = base / _source_digest(Path(__file__).parent)
+def _usable(folder: Path) -> bool:
+    """Whether files can be made there."""
     try:
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            _drop_old(base)
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return str(folder)
-    except (OSError, RuntimeError):  # a read-only or missing home
-        passing = tempfile.mkdtemp(prefix="anomaly-exporter-kernels-")
-        atexit.register(shutil.rmtree, passing, ignore_errors=True)
-        return passing
+            return True
+    except OSError:
+        return False
 
 
-# Must be set before numba is imported. An operator's own choice (a container image's baked cache) wins.
-if "NUMBA_CACHE_DIR" not in os.environ:
-    os.environ["NUMBA_CACHE_DIR"] = _cache_dir()
+def _of_the_user() -> Path | None:
+    """A folder in the user's cache, where there is such a thing."""
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "anomaly-exporter"
+    except RuntimeError:  # no home
+        return None
+    folder = base / _source_digest(Path(__file__).parent)
+    if not folder.exists() and _usable(folder):
+        _drop_old(base)
+    return folder if _usable(folder) else None
+
+
+def _passing(baked: Path | None) -> Path | None:
+    """A private folder that ends with the process, with what has been compiled beforehand; None on a read-only disk."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="anomaly-exporter-kernels-"))
+    except OSError:
+        return None
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if baked is not None and (baked / COMPILED).exists():
+        with contextlib.suppress(OSError):  # shutil.Error is one: then they are compiled anew
+            shutil.copytree(baked, folder, dirs_exist_ok=True)
+    return folder
+
+
+def _cache_dir() -> Path | None:
+    """Where compiled kernels are kept; None where nothing can be written: then each start compiles them in memory."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")  # an operator's own choice (a container image's baked cache) wins
+    if chosen:
+        return Path(chosen) if _usable(Path(chosen)) else _passing(Path(chosen))
+    return _of_the_user() or _passing(None)
+
+
+# Must be set before numba is imported.
+_CACHE_DIR = _cache_dir()
+os.environ["NUMBA_CACHE_DIR"] = str(_CACHE_DIR or os.devnull)
 
 import numba  # noqa: E402 -- see above
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"cache": _CACHE_DIR is not None, "nogil": True, "fastmath": False, "error_model": "numpy"}
 _UNCOUNTED: dict[str, Any] = {"_nrt": False}
+
+
+def _forgiving(dispatcher: Any) -> Any:  # numba ships no types
+    """A disk that is full, or damaged files on it, cost the cache, not the call. numba has no option for that."""
+    cache = dispatcher._cache
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_if_possible(*what: object) -> object:
+        with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
+            return load(*what)
+        return None  # compile it
+
+    def save_if_possible(*what: object) -> None:
+        with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
+            save(*what)
+
+    cache.load_overload, cache.save_overload = load_if_possible, save_if_possible
+    return dispatcher
 
 
 def kernel(function: F) -> F:
@@ -68,7 +116,7 @@ def kernel(function: F) -> F:
 
     No fastmath: NaN is a gap everywhere and must survive, and replays must give the same bits.
     """
-    return cast(F, numba.njit(**_OPTIONS)(function))
+    return cast(F, _forgiving(numba.njit(**_OPTIONS)(function)))
 
 
 def leaf(function: F) -> F:
@@ -77,4 +125,4 @@ def leaf(function: F) -> F:
     It must make no array. Counting costs each call 10 to 16 ns an array, though nothing can vanish under a function
     that is called by a kernel which holds the array. numba has no public name for the option.
     """
-    return cast(F, numba.njit(**_OPTIONS, **_UNCOUNTED)(function))
+    return cast(F, _forgiving(numba.njit(**_OPTIONS, **_UNCOUNTED)(function)))

@@ -5,6 +5,7 @@ Nobody waits for the log, and it does not grow without bound: what fails for a w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import queue
@@ -142,7 +143,7 @@ class Spool(logging.Handler):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._lines: queue.Queue[str] = queue.Queue(_WAITING_LINES)
+        self._lines: queue.Queue[str | None] = queue.Queue(_WAITING_LINES)
         self._lost = 0
         threading.Thread(target=self._write_all, name="log", daemon=True).start()
 
@@ -159,21 +160,28 @@ class Spool(logging.Handler):
         while self._lines.unfinished_tasks and time.monotonic() < deadline_s:
             time.sleep(0.01)
 
+    def close(self) -> None:
+        """Write what waits, then end."""
+        self.flush()
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(None)
+        super().close()
+
     def _write_all(self) -> None:
-        while True:
-            line = self._lines.get()
+        while (line := self._lines.get()) is not None:
+            lost = self._lost
             try:
-                self._stream.write(line + "\n" + self._word_of_loss())
+                self._stream.write(line + "\n" + self._word_of(lost))
                 self._stream.flush()
+                self._lost -= lost
             except (OSError, ValueError):  # a full disk, or whoever read has gone: there is nowhere to tell it
                 self._lost += 1
             finally:
                 self._lines.task_done()
 
-    def _word_of_loss(self) -> str:
-        if not self._lost:
+    def _word_of(self, lost: int) -> str:
+        if not lost:
             return ""
-        lost, self._lost = self._lost, 0
         told = {"name": __name__, "levelname": "WARNING", "msg": "log lines were lost, they could not be written"}
         return self.format(logging.makeLogRecord({**told, "lines": lost})) + "\n"
 

@@ -55,7 +55,7 @@ class Pages:
         """The explanation that the query string of a URL asks for."""
         return self._desk.answer(query_string)
 
-    def landing(self) -> Landing:
+    def landing(self, *, explains: bool = True) -> Landing:
         """All units, the series with the highest scores, those that have gone missing."""
         units = list(self._units().values())
         missing = [(unit, example) for unit in units if _has_absent(unit) for example in unit.absent(_ABSENT)]
@@ -66,7 +66,7 @@ class Pages:
             worst=[_row(unit, example) for unit, example in worst_of(units, _WORST)],
             absent=[_row(unit, example) for unit, example in missing[:_ABSENT]],
             links=_links(self._config()),
-            explains=True,
+            explains=explains,
             config_hash=content_hash(self._config()),
         )
 

@@ -25,6 +25,7 @@ from exporter.judging import FIT_EVERY_S, horizon
 from exporter.replay import Histories, Replay, Replayed
 from exporter.samples import SampleBatch
 from exporter.series import SeriesTable
+from exporter.succession import present_rivals, succeed
 from exporter.verdict import Bands
 from exporter.window import Window, as_cells
 
@@ -67,7 +68,8 @@ class Past:
         self._pool = pool
         self._stop = stop
         self._most_cells = most_cells
-        self._table = SeriesTable()
+        self._table = SeriesTable(query.relabelling())
+        self._beside = np.empty(0, np.uint64)  # hashes of series that are there beside those with their labels
         # A fit may be up to an hour older than the sample it judges, and wants a whole window before it.
         self._window = Window(query.window_s // query.step_s, horizon(query.step_s), query.step_s)
         self._unplaced = np.empty(0, np.bool_)  # series without a sample of the past yet
@@ -85,16 +87,18 @@ class Past:
         return self._table.rows
 
     def labels(self, row: int) -> dict[str, str]:
-        """Labels of a series, without its name."""
+        """Labels to publish of a series, without its name."""
         return self._table.labels(row)
 
     def load(self, reader: Reads, first_column: int, now_s: int) -> None:
         """Read the window before the first column to be judged. Raises SourceError, PastTooLarge, Stopped."""
-        self._rows_of(reader.newest(now_s, int(LOOKBACK_S)).batch)  # under a limit series of now come before others
+        newest = reader.newest(now_s, int(LOOKBACK_S)).batch
+        self._beside = present_rivals(newest, self._rows_of(newest))  # under a limit series of now come before others
         self._window.advance(first_column - 1)
         low = first_column - self._window.size
         for answer in reader.range(low * self._query.step_s, (first_column - 1) * self._query.step_s, None):
-            self._window.write_grid(self._placed_rows(answer.batch), answer.batch)
+            batch, rows = self._placed(answer.batch)
+            self._window.write_grid(rows, batch)
             self._go_on()
         self.next_column = first_column
 
@@ -138,14 +142,15 @@ class Past:
         self._unplaced = np.append(self._unplaced, np.ones(more, np.bool_))
         return rows
 
-    def _placed_rows(self, batch: SampleBatch) -> I64:
-        """The same, centred by these samples where they are the first of their series."""
-        rows = self._rows_of(batch)
+    def _placed(self, batch: SampleBatch) -> tuple[SampleBatch, I64]:
+        """A batch with its rows, centred by these samples where they are the first of their series; of series that
+        relabelling makes the same only one at a time."""
+        batch, rows = succeed(batch, self._rows_of(batch), self._beside)
         first = (rows >= 0) & self._unplaced[np.maximum(rows, 0)]
         if first.any():
             self._window.place(rows, batch, first)
             self._unplaced[rows[first]] = False
-        return rows
+        return batch, rows
 
     def _read(self, reader: Reads, first: int, columns: int) -> F64:
         """The samples of a slice (series, columns), gaps NaN."""
@@ -153,10 +158,10 @@ class Past:
         step_s = self._query.step_s
         hint = max(1, self._table.live)
         for answer in reader.range(first * step_s, (first + columns - 1) * step_s, hint) if columns else ():
-            rows = self._placed_rows(answer.batch)
+            batch, rows = self._placed(answer.batch)
             more = self._table.rows - len(cells)
             cells = np.concatenate([cells, np.full((more, columns), np.nan)]) if more else cells
-            scatter(answer.batch, rows, first, step_s * 1000, cells)
+            scatter(batch, rows, first, step_s * 1000, cells)
             self._go_on()
         return cells
 

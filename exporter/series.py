@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from exporter.errors import SourceGarbled
 from exporter.kernels import kernel
 from exporter.names import REFUSALS
 from exporter.relabelling.publishing import METRIC_NAME, Relabelling
@@ -49,6 +50,17 @@ def refused_for(rows: Rows) -> dict[str, int]:
     reasons = REFUSED - rows[rows <= REFUSED]
     counts = np.bincount(reasons, minlength=len(REFUSALS)).tolist()
     return {reason: count for reason, count in zip(REFUSALS, counts, strict=True) if count}
+
+
+def _parsed(raw: bytes) -> dict[str, str]:
+    """A raw label set. Bytes that are no Unicode text become U+FFFD, as where the JSON parser reads the whole answer.
+
+    Raises SourceGarbled for what is no JSON: the scanner has only seen that it is an object of strings.
+    """
+    try:
+        return dict(json.loads(raw.decode("utf-8", "replace"), strict=False))
+    except ValueError as error:
+        raise SourceGarbled(f"a series has no label set but {raw[:80]!r}", reason="garbled") from error
 
 
 @kernel
@@ -276,7 +288,7 @@ class SeriesTable:
 
     def _meet(self, raw: bytes) -> _Met:
         """What relabelling makes of the labels of a series."""
-        labels = json.loads(raw)
+        labels = _parsed(raw)
         name = labels.get(METRIC_NAME, "")
         if self._relabelling is None:
             labels.pop(METRIC_NAME, None)

@@ -27,6 +27,10 @@ class Watched(Protocol):
     tenant: str
 
     @property
+    def last(self) -> object:
+        """Its last cycle; None before the first."""
+
+    @property
     def last_good(self) -> Cycle | None:
         """Its last cycle that went well."""
 
@@ -65,18 +69,18 @@ class Tenancy:
         if not tenant:
             return
         with self._lock:
-            cycles = [unit.last_good for unit in self._units.get(tenant, ())]
-            known = [cycle.series for cycle in cycles if cycle is not None]
-            if not known or (len(known) < len(cycles) and not any(known)):
+            units = self._units.get(tenant, ())
+            series = [unit.last_good.series for unit in units if unit.last_good is not None]
+            if not any(series) and (not series or any(unit.last is None for unit in units)):
                 return  # what the others have is not known yet
-            empty = not any(known)
-            before, self._empty[tenant] = self._empty.get(tenant), empty
-        if empty != (before or False):
+            empty, before = not any(series), self._empty.get(tenant)
+            self._empty[tenant] = empty
+        if empty != bool(before):
             self._metrics.is_empty(tenant, empty)
-            if empty:
+            if before is None:
                 log.warning(f"tenant {tenant} {_EMPTY}", extra={"tenant": tenant})
             else:
-                log.info("the tenant has series", extra={"tenant": tenant})
+                log.warning(f"tenant {tenant} has {'no series any more' if empty else 'series'}")
 
     def remarks(self, tenant: str) -> tuple[str, ...]:
         """What there is to say of a tenant on the front page."""

@@ -21,7 +21,7 @@ from exporter.errors import SourceError
 from exporter.intake import Intake, Intaken, Reads
 from exporter.judging import Judged, Judging, horizon
 from exporter.names import ABSENT as ABSENT_FAMILY
-from exporter.names import DETECTABLE, EXPECTED, LOWER, SCORE, SIGNALS, UPPER, VALUE
+from exporter.names import DETECTABLE, EXPECTED, LOWER, RELABELLED_AWAY, SCORE, SIGNALS, UPPER, VALUE
 from exporter.publish.unit_page import UnitPage
 from exporter.selection import Selection
 from exporter.series import SeriesTable
@@ -52,6 +52,7 @@ class Receipt:
     reason: str = ""
     series: int = 0
     shed: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
     judged: int = 0
     fitted: int = 0
     failed_rows: int = 0
@@ -113,6 +114,7 @@ class Unit:
         self.query = query
         self._page = page
         self._crew = crew
+        self._relabelling = query.relabelling()
         self._begin(reader)
         self._told: set[str] = set()
         self._good_s = 0.0  # when the last cycle went well, by a clock that nobody sets
@@ -123,7 +125,7 @@ class Unit:
         """Know nothing yet."""
         query = self.query
         self._reader = reader
-        self._table = SeriesTable()
+        self._table = SeriesTable(self._relabelling)
         self._window = Window(query.window_s // query.step_s, horizon(query.step_s), query.step_s)
         self._intake = Intake(query, reader, self._table, self._window, self._loading)
         self._judging = Judging(query, self._table, self._window, self._crew)
@@ -271,15 +273,11 @@ class Unit:
 
     def _report_intake(self, taken: Intaken, receipt: Receipt) -> None:
         receipt.series, receipt.shed, receipt.samples = taken.series, taken.shed, taken.samples
+        receipt.refused = taken.refused
         receipt.filled_columns, receipt.slow_scans = taken.filled_columns, taken.slow_scans
         receipt.remarks = taken.remarks
         self._report_data(taken, receipt)
-        for collision in self._table.collisions:
-            self._tell_once(
-                f"series {collision.wanted} is not watched: without its name it has the labels of {collision.holder}; "
-                "give them different labels with label_replace, or a query each"
-            )
-        self._table.collisions.clear()
+        self._report_unwatched(taken)
         self._report_shed(taken)
         if taken.repeated:
             log.info("values only repeat by the server's look-back; nothing judged", extra={"query": self.key})
@@ -294,6 +292,26 @@ class Unit:
         receipt.notes = (*(cut.words for cut in cuts), *partial, *said)
         for text in (*([taken.cut.words] if taken.cut else []), *partial, *said):
             self._tell_once(text)
+
+    def _report_unwatched(self, taken: Intaken) -> None:
+        """Log why series can't be watched: each collision, one example of each limit on labels."""
+        for found in self._table.collisions:
+            if found.relabelled:
+                why = f"relabelling leaves it the labels of {found.holder}"
+                advice = "leave a label that tells them apart, or add them up in the expr with `sum without`"
+            else:
+                why = f"without its name it has the labels of {found.holder}"
+                advice = "give them different labels with label_replace, or a query each"
+            self._tell_once(f"series {found.wanted} is not watched: {why}; {advice}")
+        self._table.collisions.clear()
+        for limit, series in self._table.over_limits.items():
+            if limit != RELABELLED_AWAY:
+                self._tell_once(
+                    f"series over limits.{limit} are not watched, such as {series}; raise it, or shorten their labels "
+                    "by relabel_configs or drop_labels"
+                )
+        if 0 < taken.series == taken.refused.get(RELABELLED_AWAY, 0):
+            self._tell_once("relabel_configs drop all series of this query: nothing is watched")
 
     def _report_shed(self, taken: Intaken) -> None:
         """Log when series begin to be shed, naming a few, and when none is any more."""

@@ -7,6 +7,7 @@ that time is in now is the *open* one: its cell may still change.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -248,9 +249,19 @@ class Window:
         if self.head == NEVER or head - self.head >= self.size:
             self.ring[: self._filled] = np.nan
         else:
-            for column in range(self.head + 1, head + 1):  # over columns, few
-                self.ring[: self._filled, column % self.size] = np.nan
+            self.empty(range(self.head + 1, head + 1))
         self.head = max(head, self.head)
+
+    def empty(self, columns: Iterable[int]) -> None:
+        """Empty some columns, none of them further back than the window."""
+        for column in columns:  # few
+            self.ring[: self._filled, column % self.size] = np.nan
+
+    def keep_newest(self, rows: I64) -> None:
+        """Empty the newest column but for these rows (n,), negative ones among them: others have no value there."""
+        others = np.ones(self._filled, np.bool_)
+        others[rows[rows >= 0]] = False
+        self.ring[: self._filled][others, self.head % self.size] = np.nan
 
     def write_grid(self, rows: I64, batch: SampleBatch) -> Written:
         """Write the samples of a range query. rows (n,) of the batch's series; negative rows are left out."""

@@ -109,6 +109,7 @@ def test_whoever_logs_does_not_wait_for_a_pipe_that_nobody_reads():
     reading = threading.Thread(target=reader)
     reading.start()
     wait_until(lambda: not spool._lines.unfinished_tasks, "all that waited is written")
+    spool.close()
     spool._stream.close()
     reading.join(60)
     assert b"log lines were lost" in read
@@ -132,7 +133,7 @@ def test_a_full_disk_is_survived_and_told_later(tmp_path: Path):
     spool.flush()
     disk.full = False
     spool.handle(record("again"))
-    spool.flush()
+    spool.close()
     assert "msg=again" in disk.getvalue()
     assert "log lines were lost" in disk.getvalue()
     assert "lines=5" in disk.getvalue()

@@ -6,11 +6,11 @@ import random
 import threading
 from dataclasses import dataclass, field
 
-import requests
 from support.watched import NOW, Watched, rhythm
 
 from exporter.config import Config, Source
 from exporter.config.schema import Links
+from exporter.connections import Sessions
 from exporter.pages import Pages, worst_of
 from exporter.unit import Example
 
@@ -43,7 +43,7 @@ def test_rows_without_a_score_come_last() -> None:
 
 def pages(watched: Watched, links: Links = Links()) -> Pages:  # noqa: B008 -- frozen
     config = Config(Source("http://127.0.0.1:9", timeout_s=1), (watched.query,), links=links)
-    return Pages(lambda: {"m": watched.unit}, lambda: config, requests.Session, threading.Event())
+    return Pages(lambda: {"m": watched.unit}, lambda: config, lambda: Sessions(config), threading.Event())
 
 
 def test_the_overview_shows_progress_then_verdicts() -> None:
@@ -60,6 +60,15 @@ def test_the_overview_shows_progress_then_verdicts() -> None:
     assert landing.worst[0].model == "robust_band"
     assert [text for _, text in landing.links] == ["Dashboards", "Runbooks"]
     assert landing.explains
+
+
+def test_the_overview_shows_what_is_known_of_the_data() -> None:
+    watched = Watched({"a": rhythm})
+    here = pages(watched)
+    watched.run(1)
+    assert here.landing().units[0].notes == ()
+    watched.unit.last_good.notes = ("its answer is partial",)
+    assert here.landing().units[0].notes == ("its answer is partial",)
 
 
 def test_what_is_live() -> None:

@@ -231,7 +231,7 @@ def test_waiting_series_are_parsed_once(monkeypatch):
     names = [{"s": str(i)} for i in range(3000)]
     watched(table, names, 10)
     parsed = []
-    monkeypatch.setattr("exporter.series._identity", lambda raw: parsed.append(raw))
+    monkeypatch.setattr("exporter.series.SeriesTable._meet", lambda _table, raw: parsed.append(raw))
     assert len(watched(table, names, 10)) == 10
     assert parsed == []
 

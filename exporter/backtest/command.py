@@ -28,8 +28,10 @@ from exporter.backtest.testing import Asked, Failed, Tested, sensitivities, test
 from exporter.backtest.walking import Readers, Sink, Walker
 from exporter.backtest.writing import OpenMetricsFile, RemoteTargets, families_of
 from exporter.config import Config, Query, content_hash, load, mask_url
+from exporter.config.per_tenant import of_names, queries_of, query_names, tenant_of
 from exporter.connections import Sessions, make_client, make_reader, tenant_ids
 from exporter.crew import processors
+from exporter.discovery import discovered
 from exporter.errors import AnomalyExporterError
 from exporter.past import Stopped
 from exporter.source.client import Client
@@ -89,12 +91,14 @@ def backtest(options: Options, say: Say, prepare: Callable[[], None] = _nothing)
     """
     config = load(options.config_file)
     _check_files(options)
-    queries = _chosen(config, options)
     asked = Asked(budget=checked_budget(options.budget) if options.budget else None)
     stop = threading.Event()
     with ExitStack() as stack:
         sessions = stack.enter_context(Sessions(config))
-        span, jobs, incidents = _prepared(config, options, queries, Server(config, sessions, stop))
+        if not options.input:
+            config = _with_discovered(config, sessions)
+        _check_chosen(config, options)
+        span, jobs, incidents = _prepared(config, options, Server(config, sessions, stop))
         prepare()
         outputs = stack.enter_context(Outputs(config, options, stop))
         found, failed = _walk(jobs, span, replace(asked, incidents=incidents), outputs, stop, coarse=options.coarse)
@@ -127,8 +131,21 @@ def _files(options: Options) -> list[str]:
     return [target for target in options.write if target.startswith(_OPENMETRICS)]
 
 
-def _chosen(config: Config, options: Options) -> tuple[Query, ...]:
-    names = [query.name for query in config.queries]
+def _with_discovered(config: Config, sessions: Sessions) -> Config:
+    config, wrong = discovered(config, sessions)
+    if wrong:
+        raise BacktestError("; ".join(wrong))
+    return config
+
+
+def _chosen(config: Config, options: Options, tenant: str) -> tuple[Query, ...]:
+    """The queries of a tenant that are asked for."""
+    return of_names(queries_of(config, tenant_of(config, tenant)), options.queries)
+
+
+def _check_chosen(config: Config, options: Options) -> None:
+    """Whether there are the queries and the tenant that are asked for, and together, too."""
+    names = query_names(config)
     unknown = [name for name in options.queries if name not in names]
     if unknown:
         shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
@@ -139,7 +156,9 @@ def _chosen(config: Config, options: Options) -> tuple[Query, ...]:
             f"--tenant {options.tenant[:80]}: no such tenant in {options.config_file}; there are "
             f"{', '.join(tenants[:10]) if config.tenants else 'none'}"
         )
-    return tuple(query for query in config.queries if not options.queries or query.name in options.queries)
+    own = [options.tenant] if options.tenant else tenants
+    if not any(_chosen(config, options, tenant) for tenant in own):
+        raise BacktestError(f"--query {', '.join(options.queries)[:80]}: the tenant has no such query")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,17 +177,15 @@ class Server:
         cycles = replace(query, step_s=query.interval_s)
         return Readers(make_reader(self.config, client, query), make_reader(self.config, client, cycles))
 
-    def jobs(self, options: Options, queries: Sequence[Query]) -> Iterator[Job]:
+    def jobs(self, options: Options) -> Iterator[Job]:
         """The queries of each tenant that is asked for."""
         for tenant in [options.tenant] if options.tenant else tenant_ids(self.config):
             client = self.client(tenant)
-            for query in queries:
+            for query in _chosen(self.config, options, tenant):
                 yield Job(tenant, query, self._readers(client, query))
 
 
-def _prepared(
-    config: Config, options: Options, queries: Sequence[Query], server: Server
-) -> tuple[Span, list[Job], tuple[Incident, ...] | None]:
+def _prepared(config: Config, options: Options, server: Server) -> tuple[Span, list[Job], tuple[Incident, ...] | None]:
     """The span, the jobs, and the incidents where there are some to compare with."""
     if options.incidents and options.incidents_from_alerts:
         raise BacktestError("--incidents and --incidents-from-alerts: one of them is enough")
@@ -176,10 +193,10 @@ def _prepared(
     if options.input:
         if options.incidents_from_alerts:
             raise BacktestError("--incidents-from-alerts asks the server, --input reads a file: use --incidents")
-        span, jobs = _of_file(options, queries)
+        span, jobs = _of_file(options, _of_any(config, options))
     else:
         span = _span_of_server(options)
-        jobs = list(server.jobs(options, queries))
+        jobs = list(server.jobs(options))
         if options.incidents_from_alerts:
             incidents = _of_alerts(options, span, server)
     for job in jobs:
@@ -209,6 +226,13 @@ def _span_of_server(options: Options) -> Span:
     now_s = time.time()
     start_s = _moment("--from", options.start or USUAL_SPAN, now_s)
     return checked_span(start_s, _moment("--to", options.end or "now", now_s), now_s)
+
+
+def _of_any(config: Config, options: Options) -> list[Query]:
+    """The queries that are asked for, of the tenant that is named or of any: a file says of nobody whose it is."""
+    owners = [options.tenant] if options.tenant else tenant_ids(config) or [""]
+    found = [query for tenant in owners for query in _chosen(config, options, tenant)]
+    return list({query.name: query for query in reversed(found)}.values())
 
 
 def _of_file(options: Options, queries: Sequence[Query]) -> tuple[Span, list[Job]]:
@@ -327,7 +351,8 @@ def _report(
     config: Config, options: Options, span: Span, found: list[Tested], failed: list[Failed],
     incidents: tuple[Incident, ...] | None,
 ) -> Report:  # fmt: skip
-    edit = _edit(options, sensitivities(found))
+    own = [one for one in found if _is_own(config, one)]
+    edit = _edit(options, sensitivities([one for one in found if one not in own]))
     return Report(
         options.config_file,
         content_hash(config),
@@ -336,12 +361,23 @@ def _report(
         span,
         tuple(found),
         tuple(failed),
-        tuple(_remarks(found, incidents)),
+        (*_remarks(found, incidents), *_own_proposals(own)),
         None if incidents is None else len(incidents),
         options.budget,
         edit.diff,
         edit.snippet,
     )
+
+
+def _is_own(config: Config, one: Tested) -> bool:
+    """Whether the query stands in a tenant's block rather than among the shared ones, which the proposed edit is of."""
+    return any(query.name == one.walk.query.name for query in tenant_of(config, one.walk.tenant).queries)
+
+
+def _own_proposals(own: Sequence[Tested]) -> Iterator[str]:
+    for one in own:
+        for name, factor in sensitivities([one]).items():
+            yield f"tenant {one.walk.tenant}: give its own query {name} `sensitivity: {factor:g}`"
 
 
 def _edit(options: Options, wanted: dict[str, float]) -> Edit:

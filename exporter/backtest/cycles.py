@@ -52,10 +52,10 @@ class EveryCycle(Past):
         interval_s, first_cycle = self._query.interval_s, self._first_cycle(first)
         span = first_cycle * interval_s, (first + columns - 1) * self._query.step_s
         for answer in self._fine.range(*span, max(1, self._table.live)):
-            rows = self._placed_rows(answer.batch)
+            batch, rows = self._placed(answer.batch)
             more = self._table.rows - len(cells)
             cells = np.concatenate([cells, np.full((more, cells.shape[1]), np.nan)]) if more else cells
-            scatter(answer.batch, rows, first_cycle, interval_s * 1000, cells)
+            scatter(batch, rows, first_cycle, interval_s * 1000, cells)
             self._go_on()
         return cells
 

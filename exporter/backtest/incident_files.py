@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -18,6 +17,7 @@ from exporter.backtest.inputs.table import TIMES
 from exporter.errors import SourceGarbled
 from exporter.samples import SampleBatch
 from exporter.source.client import Client
+from exporter.source.labels import parse_labels as source_labels
 from exporter.source.promql import is_plain_selector
 from exporter.source.reader import Reader
 from exporter.source.scan import scan_answer
@@ -107,16 +107,15 @@ def _of_json(path: str) -> Iterator[Incident]:
     except OSError as error:
         raise BacktestError(f"{path}: can't be read: {(error.strerror or 'unknown').lower()}") from error
     try:
-        batch = scan_answer(body, path).batch
+        yield from of_batch(scan_answer(body, path).batch, path)
     except SourceGarbled as error:
         raise BacktestError(f"{error}; the JSON of /api/v1/query_range is wanted") from error
-    yield from of_batch(batch, path)
 
 
 def of_batch(batch: SampleBatch, where: str) -> Iterator[Incident]:
-    """The incidents that an answer about `ALERTS` tells of."""
+    """The incidents that an answer about `ALERTS` tells of. Raises SourceGarbled for labels that are none."""
     for i in range(batch.series):  # alerts that ever fired
-        labels = json.loads(batch.label_bytes(i))
+        labels = source_labels(batch.label_bytes(i))
         times_s = batch.time_ms[batch.first[i] : batch.first[i + 1]] / 1000
         if labels.get("alertstate", _FIRING) == _FIRING:
             yield from of_alerts(labels, np.sort(times_s), where)
@@ -143,7 +142,7 @@ def from_server(client: Client, selector: str, start_s: float, end_s: float) -> 
             parts.setdefault(batch.label_bytes(i), []).append(batch.time_ms[batch.first[i] : batch.first[i + 1]] / 1000)
     found = []
     for raw, times in parts.items():
-        labels = json.loads(raw)
+        labels = source_labels(raw)
         if labels.get("alertstate", _FIRING) == _FIRING:
             found += of_alerts(labels, np.sort(np.concatenate(times)), selector)
     return found

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from exporter.backfill import by_kind
 from exporter.backtest.faults import BacktestError
 from exporter.backtest.files import replacing
+from exporter.config.per_tenant import targets_of
 from exporter.config.schema import Config, Query
 from exporter.connections import open_target
 from exporter.names import FAMILIES, LABEL_MODEL, SELF_PREFIX, VMANOMALY_FAMILIES, Family
@@ -170,7 +171,7 @@ class RemoteTargets:
         self._stop = stop
         self._registry = CollectorRegistry()
         self._outlet = Outlet(WriteMetrics(self._registry))
-        self._outlet.adopt(config.remote_write, open_target)
+        self._outlet.adopt(targets_of(config), open_target)
 
     def sink(self, query: Query, tenant: str) -> RemoteSink:
         """Takes the slices of one query."""
@@ -178,7 +179,7 @@ class RemoteTargets:
         families = families_of(self._config)
         added = added_labels(query.name, tenant, vmanomaly=self._config.metric_names == "vmanomaly")
         key = f"{tenant}/{query.name}"
-        writer = UnitWriter(self._outlet, key, families, models, self._config.external_labels)
+        writer = UnitWriter(self._outlet, key, families, models, self._config.external_labels, tenant)
         page = UnitPage(None, key, added, models, families, writer)
         return RemoteSink(page, query, self._stop)
 

@@ -6,14 +6,17 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from exporter.capacity.estimate import Estimate, Output, Seen, estimate, slow_season, stl_series_per_hour
+from exporter.capacity.relabelled import after_relabelling
 from exporter.config import Config, Query, RemoteWrite
 from exporter.config.durations import parse_duration_ms
+from exporter.config.per_tenant import queries_of, source_of, targets_of, tenants_of
 from exporter.connections import Sessions, make_client, make_reader, open_target
+from exporter.discovery import discovered
 from exporter.errors import SourceError
 from exporter.source.client import Client
 from exporter.source.promql import Selector, is_plain_selector, raw_counter_advice, raw_counters, selectors
@@ -28,6 +31,7 @@ _DENSITY_S = 300  # raw samples are counted over so long
 _MOST_SELECTORS = 8
 _WRITE_PATH = "/api/v1/write"
 _RECEIVER_TIMEOUT_S = 10.0
+_MOST_RECEIVERS = 10  # are asked; of those of many tenants one says what the others would
 _OUT_OF_ORDER = re.compile(r"^\s+out_of_order_time_window:\s*([0-9a-z]+)\s*$", re.MULTILINE)
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -58,13 +62,23 @@ def output_of(config: Config) -> Output:
 
 
 def survey(config: Config, say: Say, *, deep: bool) -> list[Finding]:
-    """Ask the source about each query for each tenant; `deep` looks at the raw samples behind it, too."""
+    """Ask the source about each query of each tenant, discovered ones too; `deep`: also about the raw samples behind."""
     findings: list[Finding] = []
-    with make_session(config) as session:
-        for tenant in tenant_ids(config):
-            client = make_client(config, session, tenant)
-            say(f"source {config.source.url}{' as tenant ' + tenant if tenant else ''}: {_describe(client)}")
-            findings += [_find(config, client, tenant, query, deep=deep) for query in config.queries]
+    with Sessions(config) as sessions:
+        config, wrong = discovered(config, sessions)
+        for words in wrong:
+            say(f"warning: {words}")
+        if config.tenant_discovery:
+            say(f"{sum(tenant.discovered for tenant in config.tenants)} tenants discovered")
+        for tenant in tenants_of(config):
+            name, client = tenant.id, make_client(config, sessions, tenant.id)
+            url = source_of(config, tenant).url
+            say(f"source {url}{' as tenant ' + name if name else ''}: {_describe(client)}")
+            found = [_find(config, client, name, query, deep=deep) for query in queries_of(config, tenant)]
+            findings += found
+            if name and found and not any(each.error or each.cost.series + each.cost.shed for each in found):
+                say(f"warning: tenant {name} answers with no series: ids are not checked by the server, see whether it"
+                    " is spelled right")  # fmt: skip
     return findings
 
 
@@ -86,10 +100,11 @@ def _find(config: Config, client: Client, tenant: str, query: Query, *, deep: bo
         return Finding(tenant, query, estimate(query, Seen(0), output_of(config)), warnings, error=str(error))
     took_s = time.monotonic() - began_s
     seen = _look_behind(client, query, series, now_s) if deep else Seen(series, plain=is_plain_selector(query.expr))
-    cost = estimate(query, seen, output_of(config))
+    watched, relabelled = after_relabelling(make_reader(config, client, query), query, series, now_s)
+    cost = estimate(query, replace(seen, series=watched), output_of(config))
     if not warnings and _declared_type(client, query.expr) == "counter":
         warnings += (f"{query.expr} is a counter by its metadata; use rate({query.expr}[5m]) or increase()",)
-    warnings += (*_remarks(config, tenant, query, cost, took_s),)
+    warnings += (*relabelled, *_remarks(config, tenant, query, cost, took_s))
     if series:
         warnings += (*_reach(make_reader(config, client, query), query, now_s),)
     return Finding(tenant, query, cost, warnings, over=_over(query, cost))
@@ -200,7 +215,8 @@ def _ask(client: Client, expr: str, now_s: int) -> float:
 
 def receiver_remarks(config: Config) -> list[str]:
     """What can be seen of the remote write receivers that are Prometheus: whether they take samples out of order."""
-    return [remark for target in config.remote_write if (remark := _receiver_remark(target))]
+    remarks = [remark for target in targets_of(config)[:_MOST_RECEIVERS] if (remark := _receiver_remark(target))]
+    return list(dict.fromkeys(remarks))
 
 
 def _receiver_remark(target: RemoteWrite) -> str:

@@ -46,6 +46,37 @@ def query_names(config: Config) -> list[str]:
     return list(names)
 
 
+def rule_queries(config: Config, *, longest: bool = False) -> tuple[Query, ...]:
+    """The queries of all tenants as rules see them: one of each name, because rules tell them apart by name only.
+
+    Its interval is the shortest that a tenant has for it, or the longest; who has another `alert` is for
+    `alert_conflicts` to say.
+    """
+    choose = max if longest else min
+    found: dict[str, Query] = {}
+    for tenant in tenants_of(config) or (NAMELESS,):
+        for query in queries_of(config, tenant):
+            known = found.setdefault(query.name, query)
+            interval_s = choose(known.interval_s, query.interval_s)
+            if interval_s != known.interval_s:
+                found[query.name] = replace(known, interval_s=interval_s)
+    return tuple(found.values())
+
+
+def alert_conflicts(config: Config) -> list[tuple[int, str]]:
+    """Own queries (index of the tenant, name) that alert in another way than one of the same name of another tenant."""
+    first = {query.name: (query.alert, query.direction) for query in config.queries}
+    shared = any(tenant.shared_queries for tenant in tenants_of(config))
+    first = first if shared else {}
+    found = []
+    for index, tenant in enumerate(config.tenants):
+        for query in tenant.queries:
+            alerts = query.alert, query.direction
+            if first.setdefault(query.name, alerts) != alerts:
+                found.append((index, query.name))
+    return found
+
+
 def source_of(config: Config, tenant: Tenant) -> Source:
     """The source as a tenant reaches it. The URL has the tenant in its path where it says so."""
     source = config.source

@@ -189,10 +189,12 @@ def _check_queries(block: Block, tenant: Tenant, context: TenantContext) -> None
         if query.name in shared:
             message = f"{query.name} is a shared query, too"
             block.blame("queries", message, allowed="another name, or shared_queries: false")
-    misfit = next((query for query in context.shared if tenant.interval_s and query.step_s % tenant.interval_s), None)
-    if misfit is not None and tenant.shared_queries:
+    concerned = [*(context.shared if tenant.shared_queries else ()),
+                 *(query for query in tenant.queries if query.interval_s == tenant.interval_s)]  # fmt: skip
+    misfit = next((query for query in concerned if tenant.interval_s and query.step_s % tenant.interval_s), None)
+    if misfit is not None and block.usable("interval"):
         step, interval = format_duration(misfit.step_s * 1000), format_duration(tenant.interval_s * 1000)
-        message = f"interval {interval} does not divide step {step} of the shared query {misfit.name}"
+        message = f"interval {interval} does not divide step {step} of the query {misfit.name}"
         block.blame("interval", message, allowed="step = interval times 1, 2, 3...")
 
 

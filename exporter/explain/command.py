@@ -11,6 +11,7 @@ import requests
 
 from exporter.config import load
 from exporter.connections import Sessions, make_client
+from exporter.discovery import discovered
 from exporter.explain.document import explanation_json
 from exporter.explain.explainer import Explainer
 from exporter.explain.question import ExplainError, Question, shorten
@@ -36,6 +37,9 @@ def explain(
     hashes = (running_hash(exporter_url),) if exporter_url else ()
     sessions, stop = Sessions(config), threading.Event()
     try:
+        config, wrong = discovered(config, sessions)
+        for words in wrong:
+            print(words, file=sys.stderr)  # noqa: T201 -- a command prints
         explainer = Explainer(
             config, lambda tenant: make_client(config, sessions, tenant, stop=stop), other_hashes=hashes
         )

@@ -1,4 +1,4 @@
-"""Explanations over HTTP: few at a time, so that they never stand in the way of scrapes or of the source's work."""
+"""Explanations over HTTP: few, so that they never stand in the way of scrapes or of the source's work."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 from exporter.errors import SourceError, SourceUnavailable
 from exporter.explain.document import explanation_json
 from exporter.explain.explainer import Explainer
+from exporter.explain.gate import Gate
 from exporter.explain.page import error_html, explanation_html
 from exporter.explain.question import ExplainError, Question
 from exporter.explain.recording import without_name
@@ -21,12 +22,9 @@ from exporter.publish.web import HTML_TYPE, Answered
 
 JSON_TYPE = "application/json; charset=utf-8"
 
-_AT_ONCE = 2  # of the web server's eight threads
-_PATIENCE_S = 2.0
 _KEPT_S = 10.0  # a verdict lives for an interval; whoever reloads at once sees the same page
 _KEPT = 16
 _MOST_FIELDS = 32
-_COME_BACK_S = 5
 _PARAMETERS = ("query", "tenant", "model", "series", "at", "format")
 
 log = logging.getLogger(__name__)
@@ -44,7 +42,7 @@ class Desk:
         self._explainer = explainer
         self._queries = queries
         self._config = config
-        self._free = threading.Semaphore(_AT_ONCE)
+        self._gate = Gate()
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[Asked, str], tuple[float, Answered]] = OrderedDict()
 
@@ -71,21 +69,15 @@ class Desk:
         known = self._known(key)
         if known is not None:
             return known
-        if not self._free.acquire(timeout=_PATIENCE_S):
-            raise ExplainError(
-                f"Other explanations are being made; try again in {_COME_BACK_S} seconds.", status=503,
-                busy_s=_COME_BACK_S,
-            )  # fmt: skip
-        try:
+        with self._gate.passed():
             known = self._known(key)  # the same question may just have been answered
             if known is None:
+                self._gate.spend()
                 told = self._explainer().explain(question, time.time())
                 text, kind = (explanation_json(told), JSON_TYPE) if as_json else (explanation_html(told), HTML_TYPE)
                 known = _answer(200, kind, text)
                 self._keep(key, known)
             return known
-        finally:
-            self._free.release()
 
     def _known(self, key: tuple[Asked, str]) -> Answered | None:
         with self._lock:

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from exporter.config import Config, Query, content_hash
+from exporter.config.per_tenant import queries_of, query_names, tenant_of
 from exporter.connections import make_reader, tenant_ids
 from exporter.explain.finding import Found, Search
 from exporter.explain.matching import Match, match
@@ -128,8 +129,9 @@ class Explainer:
 
     def explain(self, question: Question, now_s: float) -> Explanation:
         """Raises ExplainError where nothing can be explained, SourceError where the source does not answer."""
-        query = self._query(question.query)
+        self._check_query(question.query, query_names(self._config))
         tenant = self._tenant(question.tenant)
+        query = self._query(question.query, tenant)
         model = _model(query, question.model)
         given = parse_selector(question.series)
         at_s = parse_time(question.at, now_s)
@@ -137,12 +139,17 @@ class Explainer:
         case = _Case(self._config, query, tenant, model, client, self._live, self._other_hashes, now_s)
         return case.tell(given, at_s, present=not question.at.strip())
 
-    def _query(self, name: str) -> Query:
-        names = [query.name for query in self._config.queries]
+    def _query(self, name: str, tenant: str) -> Query:
+        """The query of a tenant: another one may have a different query of that name, or none."""
+        queries = queries_of(self._config, tenant_of(self._config, tenant))
+        self._check_query(name, [query.name for query in queries], f" of the tenant {shorten(tenant)}")
+        return next(query for query in queries if query.name == name)
+
+    def _check_query(self, name: str, names: list[str], whose: str = "") -> None:
         if name in names:
-            return self._config.queries[names.index(name)]
+            return
         near = difflib.get_close_matches(name[:100], names, 5, 0.4) or sorted(names)[:5]
-        what = f"there is no query {shorten(name)}" if name else "which query? None is given"
+        what = f"there is no query {shorten(name)}{whose}" if name else "which query? None is given"
         raise ExplainError(f"{what}; there are: {', '.join(near)}", status=404 if name else 400)
 
     def _tenant(self, name: str) -> str:
@@ -151,6 +158,8 @@ class Explainer:
             return name
         if not name and len(known) == 1:
             return known[0]
+        if not known:
+            raise ExplainError("no tenants are known yet; try again when they have been found", status=404)
         if known == [""]:
             raise ExplainError("no tenants are configured; leave the tenant out", status=404)
         near = difflib.get_close_matches(name[:200], known, 5, 0.4) or known[:5]
@@ -192,7 +201,7 @@ class _Case:
         published = self._publication(found, added, at_s, latest)
         cycles = self._cycles(cycle_s, at_s, published, latest)
         later = self._later(cycles, published)
-        recorded = record(self._reader(found.narrowed.expr), query, found.labels, [*cycles, *later], found.count)
+        recorded = record(self._reader(found.narrowed.expr), query, found.labels, [*cycles, *later], found.count, found.kin)
         offset = latest.offset if latest else None
         matched = match(query, recorded, cycles, published, offset, later)
         return self._explanation(found, at_s, recorded, matched, published, latest)
@@ -211,7 +220,8 @@ class _Case:
         if latest is not None and latest.numbers:
             return Publication(latest.numbers, latest.value, float(latest.time_s), "this exporter")
         families = VMANOMALY_FAMILIES if self.config.metric_names == "vmanomaly" else FAMILIES
-        return published_at(self.client, families, added, found.labels, at_s)
+        external = frozenset(name for name, _ in self.config.external_labels)
+        return published_at(self.client, families, added, found.published, at_s, external)
 
     def _cycles(self, cycle_s: int, at_s: float, published: Publication, latest: Latest | None) -> list[int]:
         """Cycles that may have given the published verdict, ascending; the last is the one to fall back on."""

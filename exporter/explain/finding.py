@@ -2,6 +2,8 @@
 
 Labels come from alerts, and on the way there some change: a label of the series that has a name of ours was renamed,
 a scrape adds `job` and `instance` where there are none. All of that is undone here where only one series remains.
+
+What relabelling does can't be undone: there the rules are applied to the series that may be meant.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from exporter.explain.narrowing import Narrowed, narrow
 from exporter.explain.question import ExplainError, shorten
 from exporter.explain.recording import without_name
 from exporter.intake import LOOKBACK_S
-from exporter.names import LABEL_MODEL, LABEL_QUERY, LABEL_TENANT
+from exporter.names import LABEL_MODEL, LABEL_QUERY, LABEL_TENANT, RELABELLED_AWAY
 from exporter.publish.explain_link import selector_text
 from exporter.source.labels import parse_labels
 from exporter.source.reader import Reader
@@ -26,8 +28,10 @@ MOST_CANDIDATES = 8
 _MOST_LISTED = 50  # series of an answer that are looked at
 _MOST_COMPARED = 2000  # series of a query that are all read in search of the nearest
 _MOST_RELAXED = 8  # labels that are left out one by one
+_MOST_KIN = 500  # series that are read together, because relabelling may have made one of them
 _LOOKS_BACK = 48  # times within the window at which a series that is gone is looked for
 _EXPORTED = "exported_"
+_ADDED_BY_SCRAPE = frozenset(("job", "instance"))
 
 Labels = Mapping[str, str]
 ReaderOf = Callable[[str], Reader]
@@ -36,12 +40,18 @@ ReaderOf = Callable[[str], Reader]
 @dataclass(frozen=True, slots=True)
 class Found:
     """A series of the source: its labels (with its name, where it has one), the expression that gives little more than
-    it, how many series the server has to compute for that, and what had to be changed to find it."""
+    it, how many series the server has to compute for that, and what had to be changed to find it.
+
+    `published`: its labels after relabelling; `kin` tells of labels whether they are of a series that becomes the same
+    one by relabelling (None: there are none but its own).
+    """
 
     labels: Labels
     narrowed: Narrowed
     count: int
+    published: Labels
     remark: str = ""
+    kin: Callable[[Labels], bool] | None = None
 
 
 class Search:
@@ -53,9 +63,14 @@ class Search:
         self._reader_of = reader_of
         self._time_s = time_s
         self._added = added
+        self._relabelling = query.relabelling()
 
     def find(self, given: Labels) -> Found:
         """The one series that is meant. Raises ExplainError, with candidates, and SourceError."""
+        if self._relabelling.changes:
+            relabelled = self._relabelled(given)
+            if relabelled is not None:
+                return self._found(relabelled, (), "")
         for labels, remark in self._readings(given):
             for listed in (self._listed(labels), self._once(labels)):
                 chosen = _choose(labels, listed, remark)
@@ -73,13 +88,16 @@ class Search:
     def _readings(self, given: Labels) -> Iterator[tuple[Labels, str]]:
         """The labels as they were given, and what they may have been before they were published."""
         yield given, ""
-        ours = {LABEL_QUERY, LABEL_MODEL, LABEL_TENANT, *self._added}
-        back = {name: value for name, value in given.items() if name not in ours}
-        for name in ours:
-            if _EXPORTED + name in back:
-                back[name] = back.pop(_EXPORTED + name)
-        if back != given:
-            yield back, "labels that the exporter adds were left out"
+        told = [given]
+        added = {LABEL_QUERY, LABEL_MODEL, *self._added}
+        for ours in (added, added | {LABEL_TENANT}):  # a series may have a tenant of its own where none are configured
+            back = {name: value for name, value in given.items() if name not in ours}
+            for name in ours:
+                if _EXPORTED + name in back:
+                    back[name] = back.pop(_EXPORTED + name)
+            if back not in told:
+                told.append(back)
+                yield back, "labels that the exporter adds were left out"
 
     # -- what the source has -------------------------------------------------------------------------------------------
 
@@ -106,7 +124,8 @@ class Search:
         except SourceTooMuch:
             return []
         batch = scan_answer(body, reader.client.origin("query_range")).batch
-        return [parse_labels(batch.label_bytes(index)) for index in range(min(batch.series, _MOST_LISTED))]
+        most = _MOST_COMPARED if self._relabelling.changes else _MOST_LISTED
+        return [parse_labels(batch.label_bytes(index)) for index in range(min(batch.series, most))]
 
     def _ask(self, reader: Reader, expr: str) -> list[Labels]:
         body = reader.client.query(expr, self._time_s)
@@ -117,10 +136,63 @@ class Search:
         return int(1000 * max(LOOKBACK_S, 1.5 * self._query.interval_s))
 
     def _found(self, labels: Labels, listed: Iterable[Labels], remark: str) -> Found:
+        published = self._relabelling.publish(dict(labels))
+        if isinstance(published, str):
+            why = "relabel_configs drop it" if published == RELABELLED_AWAY else f"it is over limits.{published}"
+            raise ExplainError(f"{shorten(selector_text(labels), 300)} is not watched: {why}", status=404)
+        if self._relabelling.changes:
+            remark = f"published as {shorten(selector_text(published), 300)}{'; ' if remark else ''}{remark}"
+            together = self._with_kin(labels, published, remark)
+            if together is not None:
+                return together
+            remark += "; other series may be published as the same one and are not looked at"
         others = {name for each in listed for name in each} - set(labels) - {"__name__"}
         narrowed = narrow(self._query.expr, labels, others)
         count = 1 if narrowed.plain or narrowed.pushed else self.count()
-        return Found(labels, narrowed, count, remark)
+        return Found(labels, narrowed, count, published, remark)
+
+    # -- what relabelling makes the same -------------------------------------------------------------------------------
+
+    def _relabelled(self, given: Labels) -> Labels | None:
+        """A series of the source that is published with these labels; one of now before one that is gone."""
+        for labels, _ in self._readings(given):
+            certain = self._relabelling.untouched(labels) or {}
+            certain = {name: value for name, value in certain.items() if name not in _ADDED_BY_SCRAPE}
+            for listed in (self._kin_now(certain), self._once(certain)):
+                found = [each for each in listed if self._is_published_as(each, labels)]
+                if found:
+                    return min(found, key=selector_text)
+        return None
+
+    def _kin_now(self, certain: Labels) -> list[Labels]:
+        """The series with these labels now; none where there are too many to look at each."""
+        narrowed = narrow(self._query.expr, certain)
+        reader = self._reader_of(narrowed.expr)
+        if reader.count(self._time_s) > _MOST_COMPARED:
+            return []
+        expr = f"last_over_time({narrowed.expr}[{self._lookback_ms()}ms])" if narrowed.plain else f"({narrowed.expr}\n)"
+        return self._ask(reader, expr)
+
+    def _is_published_as(self, series: Labels, labels: Labels) -> bool:
+        """Whether a series is published with these labels, or with these but for what a scrape adds."""
+        published = self._relabelling.publish(dict(series))
+        if isinstance(published, str):
+            return False
+        more = set(labels) - set(published)
+        return published.items() <= without_name(labels).items() and more <= _ADDED_BY_SCRAPE | {"__name__"}
+
+    def _with_kin(self, labels: Labels, published: Labels, remark: str) -> Found | None:
+        """The series together with those that relabelling makes the same; None where that takes too many."""
+        narrowed = narrow(self._query.expr, self._relabelling.untouched(published) or {})
+        count = self._reader_of(narrowed.expr).count(self._time_s)
+        if count > _MOST_KIN:
+            return None
+
+        def kin(series: Labels) -> bool:
+            return self._relabelling.publish(dict(series)) == published
+
+        cost = max(count, 1) if narrowed.plain or narrowed.pushed else self.count()
+        return Found(labels, narrowed, cost, published, remark, kin)
 
     def count(self) -> int:
         """The number of series of the whole query now. Raises SourceError."""

@@ -41,9 +41,17 @@ class Publication:
 
 
 def published_at(
-    client: Client, families: Mapping[str, Family], added: Mapping[str, str], labels: Mapping[str, str], time_s: float
+    client: Client,
+    families: Mapping[str, Family],
+    added: Mapping[str, str],
+    labels: Mapping[str, str],
+    time_s: float,
+    external: frozenset[str] = frozenset(),
 ) -> Publication:
-    """What the source has of it at a time; empty, too, when it can't be asked: this only compares."""
+    """What the source has of it at a time; empty, too, when it can't be asked: this only compares.
+
+    `labels` as relabelling leaves them; `external` are names of labels that remote write may have added.
+    """
     names = "|".join(families[key].name for key in _KEYS)
     wanted = exported_labels(labels, {**added, LABEL_MODEL: LABEL_MODEL})
     plain = {name: value for name, value in wanted if name != LABEL_MODEL}
@@ -55,7 +63,7 @@ def published_at(
         return Publication()
     keys = {families[key].name: key for key in _KEYS}
     return _newest([(keys[name], own, samples) for name, own, samples in found
-                    if name in keys and _fits(own, plain)])  # fmt: skip
+                    if name in keys and _fits(own, plain, external)])  # fmt: skip
 
 
 def _series(body: bytearray) -> Iterator[tuple[str, dict[str, str], Samples]]:
@@ -66,9 +74,9 @@ def _series(body: bytearray) -> Iterator[tuple[str, dict[str, str], Samples]]:
         yield labels.pop("__name__", ""), labels, samples
 
 
-def _fits(own: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Whether a published series has these labels and no more, but what a scrape adds."""
-    return set(own) - set(wanted) - {LABEL_MODEL} <= _ADDED_BY_SCRAPE
+def _fits(own: Mapping[str, str], wanted: Mapping[str, str], external: frozenset[str]) -> bool:
+    """Whether a published series has these labels and no more, but what a scrape or remote write adds."""
+    return set(own) - set(wanted) - {LABEL_MODEL} <= _ADDED_BY_SCRAPE | external
 
 
 def _newest(found: list[tuple[str, dict[str, str], Samples]]) -> Publication:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,15 +14,19 @@ from exporter.explain.question import ExplainError
 from exporter.intake import LOOKBACK_S
 from exporter.judging import horizon
 from exporter.samples import SampleBatch
+from exporter.series import REJECTED, RIVAL
 from exporter.source.labels import parse_labels
 from exporter.source.reader import Reader
 from exporter.source.scan import Answer
+from exporter.succession import succeed
 
+Kin = Callable[[Mapping[str, str]], bool]
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
 MOST_POINTS = 50_000_000  # points that a server may have to compute for one explanation
 _MOST_CHART_COLUMNS = 20_000
+_ONLY_ROW = 0  # the row of a batch that holds one series
 _LOOK_BACK_S, _LOOK_BACK_CYCLES = 3600, 2  # how far back the newest samples are read, at least
 
 
@@ -84,11 +88,14 @@ class Recorded:
         return Answer(batch, fast=True)
 
 
-def record(reader: Reader, query: Query, labels: Mapping[str, str], cycles: list[int], count: int) -> Recorded:
+def record(
+    reader: Reader, query: Query, labels: Mapping[str, str], cycles: list[int], count: int, kin: Kin | None = None
+) -> Recorded:
     """Read a series as of some cycles (unix seconds, ascending): two windows before the last one, so that the bands of
     the window can be replayed, too; one where the server would have to compute too much for two.
 
-    `count`: the series that the server computes for it. Raises SourceError, and ExplainError when that is too much.
+    `count`: the series that the server computes for it; `kin`: which of them are the same one by relabelling, if not
+    only that with its own labels. Raises SourceError, and ExplainError when that is too much.
     """
     step_s, last_s = query.step_s, cycles[-1]
     window = query.window_s // step_s
@@ -101,8 +108,9 @@ def record(reader: Reader, query: Query, labels: Mapping[str, str], cycles: list
     oldest = -(-cycles[0] // step_s)
     low = max(0, last - span - (last - oldest)) * step_s
     remarks: set[str] = set()
-    grid = _read(reader.range(low, (last - 1) * step_s, count), labels, remarks)
-    newest = _read_newest(reader, query, labels, cycles, remarks)
+    wanted = _Wanted(labels, kin)
+    grid = _read(reader.range(low, (last - 1) * step_s, count), wanted, remarks)
+    newest = _read_newest(reader, query, wanted, cycles, remarks)
     return Recorded(labels, reader.plain, *grid, *newest, whole, tuple(sorted(remarks)))
 
 
@@ -117,36 +125,48 @@ def _check_cost(count: int, span: int) -> None:
 
 
 def _read_newest(
-    reader: Reader, query: Query, labels: Mapping[str, str], cycles: list[int], remarks: set[str]
+    reader: Reader, query: Query, wanted: _Wanted, cycles: list[int], remarks: set[str]
 ) -> tuple[I64, F64]:
     if reader.plain:
         lookback_s = max(_LOOK_BACK_S, _LOOK_BACK_CYCLES * query.interval_s) + cycles[-1] - cycles[0]
-        return _read(iter([reader.newest(cycles[-1], lookback_s)]), labels, remarks)
-    return _read((reader.newest(cycle, LOOKBACK_S) for cycle in cycles), labels, remarks)
+        return _read(iter([reader.newest(cycles[-1], lookback_s)]), wanted, remarks)
+    return _read((reader.newest(cycle, LOOKBACK_S) for cycle in cycles), wanted, remarks)
 
 
-def _read(answers: Iterator[Answer], labels: Mapping[str, str], remarks: set[str]) -> tuple[I64, F64]:
+def _read(answers: Iterator[Answer], wanted: _Wanted, remarks: set[str]) -> tuple[I64, F64]:
     """The samples of one series in some answers, ascending in time; other series are left out."""
     times: list[I64] = [np.empty(0, np.int64)]
     values: list[F64] = [np.empty(0)]
     for answer in answers:
         remarks.update(answer.warnings, answer.infos)
-        index = _index_of(answer.batch, labels)
+        batch, index = wanted.of(answer.batch)
         if index is not None:
-            part = slice(int(answer.batch.first[index]), int(answer.batch.first[index + 1]))
-            times.append(answer.batch.time_ms[part])
-            values.append(answer.batch.value[part])
+            part = slice(int(batch.first[index]), int(batch.first[index + 1]))
+            times.append(batch.time_ms[part])
+            values.append(batch.value[part])
     time_ms, value = np.concatenate(times), np.concatenate(values)
     order = np.argsort(time_ms, kind="stable")
     return time_ms[order], value[order]
 
 
-def _index_of(batch: SampleBatch, labels: Mapping[str, str]) -> int | None:
-    """Which series of a batch has these labels, whatever its name; the first where several have."""
-    for index in range(batch.series):
-        if without_name(parse_labels(batch.label_bytes(index))) == without_name(labels):
-            return index
-    return None
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The series that is read: that with these labels, whatever its name; with `kin` those of them, one at a time."""
+
+    labels: Mapping[str, str]
+    kin: Kin | None
+
+    def of(self, batch: SampleBatch) -> tuple[SampleBatch, int | None]:
+        """A batch, and which of its series it is; None where it is not there. The first where several have it."""
+        own = without_name(self.labels)
+        found = [parse_labels(batch.label_bytes(index)) for index in range(batch.series)]
+        exact = [index for index, labels in enumerate(found) if without_name(labels) == own]
+        if self.kin is None:
+            return batch, next(iter(exact), None)
+        rows = np.array([RIVAL if self.kin(labels) else REJECTED for labels in found], np.int64)
+        rows[exact[:1]] = _ONLY_ROW
+        batch, rows = succeed(batch, rows, np.empty(0, np.uint64))
+        return batch, next(iter(np.flatnonzero(rows == _ONLY_ROW).tolist()), None)
 
 
 def without_name(labels: Mapping[str, str]) -> dict[str, str]:

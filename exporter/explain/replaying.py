@@ -97,7 +97,7 @@ class Replayed:
     def __init__(self, query: Query, recorded: Recorded, cycle_s: int, offset: float | None = None) -> None:
         self.query = query
         self.cycle_s = cycle_s
-        table, self._window = _Twins(), _CentredWindow(query, offset)
+        table, self._window = _Twins(query.relabelling()), _CentredWindow(query, offset)
         intake = Intake(query, recorded, table, self._window)
         self._judging = Judging(query, table, self._window)
         intake.update(cycle_s)

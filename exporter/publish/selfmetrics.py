@@ -23,7 +23,7 @@ from prometheus_client import (
 from prometheus_client.metrics import MetricWrapperBase
 
 from exporter import __version__
-from exporter.names import SELF_PREFIX, STATES
+from exporter.names import REFUSALS, SELF_PREFIX, STATES
 
 OUTCOMES = ("ok", "failed", "late", "skipped")
 REMARKS = (
@@ -47,6 +47,7 @@ class CycleReceipt(Protocol):
     reason: str
     series: int
     shed: int
+    refused: dict[str, int]
     judged: int
     fitted: int
     failed_rows: int
@@ -104,6 +105,9 @@ class SelfMetrics:
         self.shed = self._gauge(
             "series_shed", "Series in the newest answer that are not watched: a limit is reached.", *_UNIT
         )
+        self.refused = self._gauge(
+            "series_refused", "Series in the newest answer that are not watched, by why.", *_UNIT, "reason"
+        )
         self.limit = self._gauge(
             "series_limit", "Series that may be watched, by max_series and max_points; +Inf without a limit.", *_UNIT
         )
@@ -144,6 +148,11 @@ class SelfMetrics:
         )  # fmt: skip
         self.empty = self._gauge(
             "source_empty", "1 while all queries of a tenant answer with no series; an unknown tenant does.", "tenant"
+        )
+        self.tenants = self._gauge("tenants", "Tenants that are watched, by where they are named.", "origin")
+        self.left_out = self._gauge("tenants_left_out", "Tenants that were discovered and are not watched.")
+        self.discovery_failures = self._counter(
+            "tenant_discovery_failures", "Looks for tenants that failed; those found before stay.", "mechanism"
         )
         self.requests = self._counter(
             "source_requests", "Requests by outcome, retries included: ok or what went wrong.", "tenant", "outcome"
@@ -196,6 +205,15 @@ class SelfMetrics:
             if (self.circuit, (tenant,)) in self._tenant_children.get(tenant, set()):
                 self.circuit.labels(tenant).set(is_open)
                 self.circuit_opened.labels(tenant).inc(opened)
+
+    def discovery_failed(self, mechanism: str) -> None:
+        """A look for tenants failed."""
+        self.discovery_failures.labels(mechanism).inc()
+
+    def tenants_watched(self, listed: int, discovered: int) -> None:
+        """So many tenants of the config and of the discovery are watched."""
+        self.tenants.labels("config").set(listed)
+        self.tenants.labels("discovery").set(discovered)
 
     def is_empty(self, tenant: str, empty: bool) -> None:
         """Whether no query of a tenant has any series; a tenant that is not known is passed over."""
@@ -267,6 +285,8 @@ class SelfMetrics:
         self.answered.labels(tenant, query).set(receipt.series)
         self.missing.labels(tenant, query).set(receipt.missing_s)
         self.shed.labels(tenant, query).set(receipt.shed)
+        for reason in REFUSALS:
+            self._set(self.refused, receipt.refused.get(reason, 0), tenant, query, reason)
         if receipt.newest_s > 0:
             self.verdict_time.labels(tenant, query).set(receipt.newest_s)
 
@@ -317,7 +337,7 @@ class SelfMetrics:
     def _worded_metrics(self, models: tuple[str, ...]) -> list[tuple[MetricWrapperBase, tuple[str, ...]]]:
         return [
             (self.series, STATES), (self.cycles, OUTCOMES), (self.warnings, REMARKS), (self.errors, self._reasons),
-            (self.fits, models), (self.anomalous, models),
+            (self.fits, models), (self.anomalous, models), (self.refused, REFUSALS),
         ]  # fmt: skip
 
     def _show_source_up(self, tenant: str) -> None:

@@ -46,7 +46,7 @@ class Pattern:
             self._compiled = _compiled(b"^(?s:" + raw + b")$")
         except re2.error as error:
             raise PatternError(_reason(raw, error)) from None
-        self.names = {_text(name): index for name, index in self._compiled.groupindex.items()}
+        self.names: dict[str, int] = {_text(name): index for name, index in self._compiled.groupindex.items()}
         self._groups = range(self._compiled.groups + 1)
 
     def matches(self, text: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from exporter import names
 from exporter.config import Alert, Config, Links, Query
+from exporter.config.per_tenant import rule_queries
 from exporter.names import ABSENT, FAMILIES, SHIFT, STALE
 from exporter.rules.annotations import Annotations
 from exporter.rules.expressions import UNIT, Look, by, keeping_labels, one_sided
@@ -47,7 +48,7 @@ class Storm:
 
 def series_groups(config: Config | None) -> tuple[Group, ...]:
     """The groups of alerts about series; without a config those for every query as it is by default."""
-    queries = config.queries if config else ()
+    queries = rule_queries(config) if config else ()
     usual = config.alert if config else Alert()
     words = Annotations(config.links if config else Links())
     singles = scopes(queries, lambda query: single_of(query.alert, _side(query)), single_of(usual, _usual_side(usual)))

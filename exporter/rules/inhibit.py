@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from exporter import names
 from exporter.config import Alert, Config
+from exporter.config.per_tenant import rule_queries
 from exporter.names import LABEL_QUERY, LABEL_TENANT
 from exporter.rules.expressions import UNIT
 from exporter.rules.scope import Scope, scopes
@@ -31,7 +32,7 @@ def inhibitions(config: Config | None) -> tuple[Inhibition, ...]:
 def _storms(config: Config | None) -> Iterator[Inhibition]:
     """A missing label equals a missing label only, so a storm by zone and one over all zones need a rule each."""
     usual = config.alert if config else Alert()
-    queries = config.queries if config else ()
+    queries = rule_queries(config) if config else ()
     for labels, scope in scopes(queries, lambda query: query.alert.group_by, usual.group_by):
         by_label = f" The same, by {', '.join(labels)}." if labels else ""
         yield Inhibition(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from exporter import names
 from exporter.config import CONSENSUS, Config
+from exporter.config.per_tenant import rule_queries
 from exporter.names import FAMILIES, LABEL_MODEL, LABEL_TENANT, SCORE, recorded
 from exporter.rules.expressions import UNIT, Look, by
 from exporter.rules.rule import Group, RecordingRule
@@ -42,7 +43,7 @@ Nothing else needs this group; leave it out where nobody looks at it."""
 def _groupings(config: Config | None) -> list[tuple[tuple[str, ...], Scope]]:
     """The label sets by which queries of the config group, and the queries."""
     named: dict[tuple[str, ...], list[str]] = {}
-    for query in config.queries if config else ():
+    for query in rule_queries(config) if config else ():
         if query.alert.group_by:
             named.setdefault(query.alert.group_by, []).append(query.name)
     return [(labels, Scope(tuple(sorted(queries)), others=False)) for labels, queries in named.items()]

@@ -8,6 +8,7 @@ from typing import Literal
 
 from exporter.config import Config, load
 from exporter.config.durations import format_duration
+from exporter.config.per_tenant import alert_conflicts, rule_queries
 from exporter.errors import ConfigError, Problem
 from exporter.output_files import write_output
 from exporter.rules.alerts import series_groups
@@ -81,10 +82,14 @@ def refuse(config: Config, file: str) -> None:
     if config.metric_names != "default":
         allowed = "metric_names: default, whose names the rules and dashboards use"
         problems.append(Problem(0, "metric_names", "no rules for these names", config.metric_names, allowed))
+    for index, name in alert_conflicts(config):
+        message = f"{name} alerts in another way than the query of that name of another tenant"
+        allowed = "the same alert and direction, or another name: rules tell queries apart by their names"
+        problems.append(Problem(0, f"tenants[{index}].queries", message, "", allowed))
     if config.metrics_page == "self":
         problems += [
             _too_short(index, query.name, query.alert.lookback_s, query.interval_s)
-            for index, query in enumerate(config.queries)
+            for index, query in enumerate(rule_queries(config, longest=True))
             if query.alert.enabled and query.alert.lookback_s < 2 * query.interval_s
         ]
     if problems:

@@ -25,7 +25,7 @@ _BY_STATUS = {
 _BY_WORDS: tuple[tuple[int, re.Pattern[str], str], ...] = (
     (401, re.compile(r"\bno org id\b"),
      "The server has tenants: name them under tenants (header X-Scope-OrgID)."),
-    (400, re.compile(r"tenant ID .*'\|'|tenant ID .*\|.*unsupported character"),
+    (400, re.compile(r"\btenant ID .*\|"),
      "The server does not read several tenants at once (tenant federation is off): list each tenant by itself."),
     (400, re.compile(r"\btenant ID\b"),
      "Correct the id under tenants."),

@@ -232,6 +232,10 @@ class Client:
         """All metric names the server knows for this tenant, sorted."""
         return sorted(self._discover("label/__name__/values", lambda api: api.all_metrics()))
 
+    def label_values(self, label: str) -> list[str]:
+        """All values of a label that the server knows, sorted."""
+        return sorted(self._discover(f"label/{label}/values", lambda api: api.get_label_values(label)))
+
     def label_names(self, selector: str) -> list[str]:
         """The label names of the series a selector matches, sorted."""
         return sorted(self._discover("labels", lambda api: api.get_label_names(params={"match[]": selector})))

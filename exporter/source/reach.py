@@ -103,7 +103,9 @@ def _has_targets(client: Client, time_s: int) -> bool:
 
 
 def _rounded(length_s: int) -> str:
-    """A length in its two largest units, or so."""
+    """A length in its two largest units, or so; a short one is not known exactly."""
+    if length_s < _LEAST_S:
+        return "few minutes"
     for unit_s, least_s in ((3600, 2 * 86_400), (60, 7200)):
         if length_s >= least_s:
             return format_duration(length_s // unit_s * unit_s * 1000)

@@ -100,6 +100,17 @@ def test_an_expression_without_series_is_a_warning(prometheus: RunningPrometheus
     assert row.split()[2:4] == ["0", "0"]
 
 
+def test_a_window_that_the_server_can_not_fill_is_told(prometheus: RunningPrometheus, tmp_path: Path) -> None:
+    """Targets are scraped since a moment ago; `sales` was there for days before."""
+    done = check(tmp_path, prometheus.url, {"old": "expr: sales", "young": "expr: 'sum(rate(visits[1m])) + 1'"})
+    assert done.returncode == 0
+    told = [line for line in done.stdout.splitlines() if "gave only" in line]
+    assert told == [
+        "young: the server gave only the last few minutes of the 2d asked: it has nothing older (its retention, or "
+        "its age); the window is shortened"
+    ]
+
+
 def test_an_expression_the_server_refuses_fails_the_check_and_others_are_still_counted(
     prometheus: RunningPrometheus, tmp_path: Path
 ) -> None:

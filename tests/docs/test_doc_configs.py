@@ -11,10 +11,12 @@ from support.documents import NAMES, blocks, page
 from support.rule_texts import promtool
 
 from exporter.config import parse
+from exporter.config.web import load_web
 
 # What a top-level key says of whose file the block is. One of ours without `source` would be a fragment: there is none.
 OURS = {"source"}
 PROMETHEUS = {"scrape_configs", "rule_files"}
+WEB = {"tls_server_config", "basic_auth_users"}
 RULES = {"groups"}
 VMANOMALY = {"schedulers", "models", "reader", "writer"}
 EXAMPLES = [(name, block.text) for name in NAMES for block in blocks(page(name)) if block.language in ("yaml", "yml")]
@@ -35,6 +37,8 @@ def test_an_example_is_good(name: str, text: str, tmp_path: Path) -> None:
     file.write_text(text)
     if found & OURS:
         parse(text, name, ENVIRON)
+    elif found & WEB:
+        load_web(str(file), ENVIRON)
     elif found & PROMETHEUS:
         done = promtool("check", "config", "--syntax-only", file)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -46,7 +50,7 @@ def test_an_example_is_good(name: str, text: str, tmp_path: Path) -> None:
 
 
 def test_all_kinds_are_there() -> None:
-    for kind in (OURS, PROMETHEUS, RULES, VMANOMALY):
+    for kind in (OURS, PROMETHEUS, WEB, RULES, VMANOMALY):
         assert any(keys(text) & kind for _, text in EXAMPLES)
 
 

@@ -13,6 +13,7 @@ from exporter import names
 from exporter.config.keys import BLOCKS
 from exporter.publish.remote_write.metrics import WriteMetrics
 from exporter.publish.selfmetrics import SelfMetrics
+from exporter.publish.web import WebMetrics
 
 # Labels and rules of grafana/promql-anomaly-detection, parameters of vmanomaly, a variable of an example.
 THEIRS = {
@@ -24,6 +25,7 @@ def published() -> set[str]:
     registry = CollectorRegistry()
     SelfMetrics(registry)
     WriteMetrics(registry)
+    WebMetrics(registry)
     ending = {"counter": "_total", "info": "_info"}
     own = {family.name + ending.get(family.type, "") for family in registry.collect()}
     return own | {family.name for family in (*names.FAMILIES.values(), *names.VMANOMALY_FAMILIES.values())}

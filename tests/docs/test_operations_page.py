@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from exporter import names
 from exporter.publish.remote_write.metrics import WriteMetrics
 from exporter.publish.selfmetrics import SelfMetrics
+from exporter.publish.web import WebMetrics
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 ENDINGS = {"counter": "_total", "info": "_info"}
@@ -19,6 +20,7 @@ def own_metrics() -> set[str]:
     registry = CollectorRegistry()
     SelfMetrics(registry)
     WriteMetrics(registry)
+    WebMetrics(registry)
     found = {family.name + ENDINGS.get(family.type, "") for family in registry.collect()}
     return {name for name in found if name.startswith(names.SELF_PREFIX)}
 

@@ -71,7 +71,6 @@ def test_candidates_are_links_and_harmless() -> None:
 
 
 def test_at_most_two_at_once_and_a_word_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "_PATIENCE_S", 0.05)
     explains = Explains()
     explains.go.clear()
     here = made(explains)
@@ -84,7 +83,7 @@ def test_at_most_two_at_once_and_a_word_for_the_others(monkeypatch: pytest.Monke
     for _ in threads:
         assert explains.busy.acquire(timeout=30)
     turned_away = here.answer(f"{ASKED}&at=3h")
-    assert turned_away.status == 503
+    assert turned_away.status == 429
     assert dict(turned_away.headers)["Retry-After"] == "5"
     assert "try again in 5 seconds" in turned_away.body.decode()
     assert len(explains.asked) == 2

@@ -28,7 +28,8 @@ from exporter.schedule import GridTrigger, Job, Schedule
 from exporter.source.clock import MOST_SKEW_S, Clock
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-STEPS_S = {"an_hour_ahead": 3600, "a_day_ahead": 86_400, "an_hour_behind": -3600, "a_day_behind": -86_400}
+START = "global: {interval: 1s, step: 5m, window: 2d}\n"
+STEPS_S = {"a_day_ahead": 86_400, "an_hour_behind": -3600}
 
 
 def date_of(time_s: float) -> str:
@@ -67,12 +68,12 @@ class Skewed:
     back: Receiver
 
     def page(self) -> dict[str, list[tuple[dict[str, str], float]]]:
-        return parsed(requests.get(f"http://127.0.0.1:{self.app.port}/metrics", timeout=10).text)
+        return parsed(requests.get(f"http://127.0.0.1:{self.app.port}/metrics", timeout=120).text)
 
     def wait_for_good(self) -> None:
         """Two more cycles that went well."""
         unit = self.app.units["m"]
-        after_s = time.time() + 2
+        after_s = time.time() + 1
 
         def well() -> bool:
             return unit.last is not None and not unit.last.error and unit.last.time_s > after_s
@@ -87,7 +88,7 @@ def skewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Skewed]:
     with receiver() as back:
         config = folder / "config.yml"
         written = f"remote_write: [{{name: back, url: '{back.url}', queue_config: {{batch_send_deadline: 100ms}}}}]\n"
-        config.write_text(config_text(server.url, {"m": "expr: m"}) + written)
+        config.write_text(config_text(server.url, {"m": "expr: m"}, start=START) + written)
         app = App(str(config))
         app.start("127.0.0.1:0", lifecycle=False)
         try:
@@ -130,7 +131,7 @@ def test_a_clock_that_differs_from_the_servers_changes_nothing_but_says_so(skewe
 
 def test_the_date_of_an_answer_is_read_whatever_it_is() -> None:
     clock = Clock()
-    odd = ("yesterday", "Thu, 99 Nov 2026 25:00:00 GMT", "\x00" * 1000, "Mon, 01 Jan 0001 00:00:00 -2359")
+    odd = ("yesterday", "Thu, 99 Nov 2026 25:00:00 GMT", "\x00" * 1000, "Sat, 01 Jan 99999 00:00:00 GMT")
     for date in (None, "", *odd):
         clock.note(date)
         assert clock.ahead_s == 0.0, date
@@ -213,7 +214,7 @@ def test_cycles_go_on_when_the_clock_is_set(tmp_path: Path, monkeypatch: pytest.
     market = Market(("m",))
     server = market.serve()
     config = tmp_path / "config.yml"
-    config.write_text(config_text(server.url, {"m": "expr: m"}))
+    config.write_text(config_text(server.url, {"m": "expr: m"}, start=START))
     with monkeypatch.context() as patched:
         patched.setenv("LD_PRELOAD", str(FAKETIME[0]))
         patched.setenv("FAKETIME_TIMESTAMP_FILE", str(clock))
@@ -223,9 +224,9 @@ def test_cycles_go_on_when_the_clock_is_set(tmp_path: Path, monkeypatch: pytest.
         exporter = running.__enter__()
     try:
         wait_until(exporter.ready, "first verdicts")
-        for step_s in (0, 3600, 0, 86_400, 0, -86_400, 0):
+        for step_s in (3600, 0, -86_400, 0):
             clock.write_text(f"{step_s:+d}")
-            exporter.wait_for_cycles("m", 3)
+            exporter.wait_for_cycles("m", 2)
             newest_s = exporter.number("verdict_timestamp_seconds", query="m")
             assert abs(newest_s - time.time() - step_s) < 60
             shown = {labels["pod"]: found for labels, found in exporter.samples("anomaly_value", model="shesd")}
@@ -233,7 +234,7 @@ def test_cycles_go_on_when_the_clock_is_set(tmp_path: Path, monkeypatch: pytest.
             for pod, found in shown.items():
                 assert found in {value("m", pod, newest_s + late_s) for late_s in range(-30, 31, 5)}
             assert exporter.samples("anomaly_absent_seconds") == []
-        assert exporter.log.count("the clock was set back") == 3
+        assert exporter.log.count("the clock was set back") == 2
         assert len(exporter.log.splitlines()) < 60
         assert exporter.end()[0] == 0
     finally:

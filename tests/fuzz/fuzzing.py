@@ -23,7 +23,15 @@ HERE = Path(__file__).resolve().parent
 _MOST_MEMORY_MB = 3000
 _SLOWEST_INPUT_S = 20
 _PATIENCE_S = 300  # beyond its time: a target compiles its kernels first
-_HEAD = ("target", "seconds", "inputs tried", "branches at first", "branches at the end", "new in the corpus", "findings")
+_HEAD = (
+    "target",
+    "seconds",
+    "inputs tried",
+    "branches at first",
+    "branches at the end",
+    "new in the corpus",
+    "findings",
+)
 _DONE = re.compile(r"Done (\d+) runs")
 _LAST = re.compile(r"^#(\d+)\s", re.MULTILINE)
 _COVERED = re.compile(r"\bcov: (\d+)")

@@ -154,6 +154,13 @@ def test_progress_anomalies_links_and_config_are_shown() -> None:
     assert "Config abc123." in reader.text
 
 
+def test_what_to_know_of_the_data_of_a_query_stands_beside_it() -> None:
+    notes = ("the server gave <b>less</b>", "its answer is partial", "a remark", "one too many")
+    text = read([LandingUnit("", "a", "up", {"ok": 3}, 5.0, notes=notes)]).text
+    assert all(note in text for note in notes[:3])
+    assert notes[3] not in text
+
+
 def test_of_a_thousand_queries_those_in_need_come_first() -> None:
     units = [LandingUnit("", f"q{i:04}", "up", {"ok": 1}, 1.0) for i in range(1000)]
     units[777] = LandingUnit("", "broken", "up", {}, None, "HTTP 500")

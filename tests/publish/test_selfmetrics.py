@@ -27,6 +27,7 @@ class Receipt:
     reason: str = ""
     series: int = 10
     shed: int = 2
+    refused: dict[str, int] = field(default_factory=lambda: {"dropped": 3})
     judged: int = 9
     fitted: int = 4
     failed_rows: int = 1
@@ -113,6 +114,14 @@ def test_how_many_series_may_be_watched_is_shown(page: Page, most: int | None, s
     assert page.value("series_limit", **UNIT) == shown
     page.metrics.forget_unit("t", "q")
     assert page.value("series_limit", **UNIT) is None
+
+
+def test_refused_series_are_counted_by_reason(page: Page) -> None:
+    assert page.value("series_refused", **UNIT, reason="dropped") == 0
+    page.metrics.record("t", "q", Receipt())
+    assert page.value("series_refused", **UNIT, reason="dropped") == 3
+    page.metrics.record("t", "q", Receipt(refused={"collision": 1}))
+    assert [page.value("series_refused", **UNIT, reason=reason) for reason in ("dropped", "collision")] == [0, 1]
 
 
 def test_nothing_is_shed_before_the_first_cycle(page: Page) -> None:

@@ -18,6 +18,7 @@ from support.rule_texts import ROOT, input_times_ms, left_open, promtool, ranges
 from exporter import names
 from exporter.publish.remote_write.metrics import WriteMetrics
 from exporter.publish.selfmetrics import SelfMetrics
+from exporter.publish.web import WebMetrics
 from exporter.rules.writing import FORMATS, Format, files
 
 RULES = ROOT / "rules"
@@ -224,6 +225,7 @@ def self_metrics() -> set[str]:
     registry = CollectorRegistry()
     SelfMetrics(registry)
     WriteMetrics(registry)
+    WebMetrics(registry)
     ending = {"counter": "_total", "info": "_info"}
     collected = {family.name + ending.get(family.type, "") for family in registry.collect()}
     return {name for name in collected if name.startswith(names.SELF_PREFIX)}

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from exporter.config.schema import RemoteWrite
 from exporter.publish.remote_write.metrics import WriteMetrics
@@ -23,11 +24,12 @@ Floors = Mapping[bytes, int]
 
 class Outlet:
     """All targets. Units put samples from their threads; a reload changes the targets and keeps the queues of those
-    that stay (same name and URL)."""
+    that stay (same name and URL). A target that is per tenant takes the samples of its tenant only."""
 
     def __init__(self, metrics: WriteMetrics) -> None:
         self._metrics = metrics
         self._senders: dict[str, Sender] = {}
+        self._routes: dict[str, tuple[Sender, ...]] = {}  # by tenant, as far as somebody has asked
         self._floors: dict[str, Floors] = {}
         self._changing = threading.Lock()
 
@@ -35,7 +37,7 @@ class Outlet:
         """Have exactly these targets from now on. One that is no more gets two seconds to take what waits for it."""
         with self._changing:
             senders = {target.name: self._sender(target, open_session) for target in targets}
-            old, self._senders = self._senders, senders
+            old, self._senders, self._routes = self._senders, senders, {}
             gone = [sender for name, sender in old.items() if senders.get(name) is not sender]
             for sender in gone:
                 sender.finish(time.monotonic() + _REMOVAL_PATIENCE_S)
@@ -45,8 +47,10 @@ class Outlet:
     def _sender(self, target: RemoteWrite, open_session: OpenSession) -> Sender:
         known = self._senders.get(target.name)
         if known is not None and known.url == target.url:
-            if known.config != target:
+            if replace(known.config, queue=target.queue) != target:
                 known.use(target, open_session(target))
+            elif known.config != target:
+                known.resize(target)
             return known
         sender = Sender(target, open_session(target), self._metrics)
         self._metrics.add(target.name, sender.queue)
@@ -64,20 +68,30 @@ class Outlet:
 
     # -- samples -------------------------------------------------------------------------------------------------------
 
-    def put(self, unit: str, cycle_ms: int, encoded: Encoded) -> None:
-        """Queue samples of one cycle of a unit for every target; never waits for a receiver."""
-        for sender in self._senders.values():
+    def _of(self, tenant: str) -> tuple[Sender, ...]:
+        """The targets that take a tenant's samples."""
+        routes = self._routes
+        known = routes.get(tenant)
+        if known is None:
+            senders = self._senders.values()
+            known = tuple(one for one in senders if not one.config.per_tenant or one.config.tenant == tenant)
+            routes[tenant] = known  # of a generation: `adopt` puts an empty one in its place
+        return known
+
+    def put(self, unit: str, cycle_ms: int, encoded: Encoded, tenant: str = "") -> None:
+        """Queue samples of one cycle of a unit of a tenant for its targets; never waits for a receiver."""
+        for sender in self._of(tenant):
             sender.queue.put(unit, cycle_ms, encoded)
 
-    def drop(self, reason: str, samples: int) -> None:
-        """Count samples that go to no target."""
+    def drop(self, reason: str, samples: int, tenant: str = "") -> None:
+        """Count samples of a tenant that go to no target."""
         if samples:
-            for name in self._senders:
-                self._metrics.drop(name, reason, samples)
+            for sender in self._of(tenant):
+                self._metrics.drop(sender.name, reason, samples)
 
-    def wait_for_room(self, stop: threading.Event) -> bool:
-        """Wait until all queues are half empty; returns False when `stop` was set before."""
-        while any(_is_filling(sender) for sender in self._senders.values()):
+    def wait_for_room(self, stop: threading.Event, tenant: str = "") -> bool:
+        """Wait until all queues for a tenant are half empty; returns False when `stop` was set before."""
+        while any(_is_filling(sender) for sender in self._of(tenant)):
             if stop.wait(_LOOK_AGAIN_S):
                 return False
         return not stop.is_set()

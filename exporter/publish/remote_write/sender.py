@@ -89,6 +89,11 @@ class Sender:
         self.queue.use(config.queue)
         old.close()
 
+    def resize(self, config: RemoteWrite) -> None:
+        """Go by another config of the queue, which is all that differs."""
+        self._target.config = config
+        self.queue.use(config.queue)
+
     def finish(self, deadline_s: float) -> None:
         """Deliver what is left, at most until a moment of the monotonic clock, then end."""
         self._deadline_s = deadline_s

@@ -43,7 +43,18 @@ class UnitWriter:
     withdrawn or closed. Not when the program stops: a restart goes on with them.
     """
 
-    def __init__(self, outlet: Outlet, unit: str, families: Mapping[str, Family], models: Iterable[str]) -> None:
+    def __init__(
+        self,
+        outlet: Outlet,
+        unit: str,
+        families: Mapping[str, Family],
+        models: Iterable[str],
+        external: Iterable[tuple[str, str]] = (),
+        tenant: str = "",
+    ) -> None:
+        """`external`: labels of every series that has none of that name; `tenant`: whose results these are."""
+        self._tenant = tenant
+        self._external = tuple(external)
         self._outlet = outlet
         self._unit = unit
         self._names = {key: name_field(family.name) for key, family in families.items()}
@@ -59,6 +70,9 @@ class UnitWriter:
 
     def set_row(self, row: int, model: str, labels: Iterable[tuple[str, str]]) -> None:
         """Give a row its labels for one model; `admit` follows."""
+        if self._external:
+            own = dict(labels)
+            labels = (*own.items(), *(pair for pair in self._external if pair[0] not in own))
         with self._lock:
             self._labels[model].set_row(row, labels)
 
@@ -121,7 +135,7 @@ class UnitWriter:
         kind = part.family, part.model
         rows, values, times_ms = self._sendable(part)
         due = self._trail(kind).due(rows, values, times_ms, self._cycle_ms)
-        self._outlet.drop("out_of_order", due.late)
+        self._outlet.drop("out_of_order", due.late, self._tenant)
         self._send(kind, due)
 
     def _sendable(self, part: Part) -> tuple[Ints, F64, Ints]:
@@ -133,7 +147,7 @@ class UnitWriter:
             return rows, values, times_ms
         bad = np.isin(rows, list(refused))
         for row in rows[bad & ~np.isnan(values)].tolist():  # hardly ever any
-            self._outlet.drop(refused[row], 1)
+            self._outlet.drop(refused[row], 1, self._tenant)
         return rows[~bad], values[~bad], times_ms[~bad]
 
     def _trail(self, kind: Kind) -> Trail:
@@ -148,7 +162,7 @@ class UnitWriter:
         for start in range(0, len(due.rows), _BLOCK):
             part = slice(start, start + _BLOCK)
             encoded = encode(self._names[family], *arrays, due.rows[part], due.bits[part], due.times_ms[part])
-            self._outlet.put(self._unit, time_ms, encoded)
+            self._outlet.put(self._unit, time_ms, encoded, self._tenant)
 
     # -- the past ------------------------------------------------------------------------------------------------------
 
@@ -162,7 +176,7 @@ class UnitWriter:
         """
         columns = int(times_ms.shape[-1])
         for column in range(columns):
-            if not self._outlet.wait_for_room(stop):
+            if not self._outlet.wait_for_room(stop, self._tenant):
                 return column
             at_ms = np.broadcast_to(times_ms[..., column], len(rows)).astype(np.int64)
             with self._lock:

@@ -215,22 +215,21 @@ class Conversation:
             lasting = False  # the end of the connection is the end of the page
         own = {name.lower() for name in headers or ()}
         shown = [pair for pair in reply.headers if pair[0].lower() not in own] + list((headers or {}).items())
-        self._write(_head_text(reply.status, [*shown, *framing], lasting=lasting))
+        start = _head_text(reply.status, [*shown, *framing], lasting=lasting)
         try:
             async with asyncio.timeout(self._limits.send_timeout_s):
-                await self._send_body(reply, chunked=chunked)
+                await self._send_body(start, reply, chunked=chunked)
         except TimeoutError:
             self._metrics.refused.labels("timeout").inc()
             raise
 
-    async def _send_body(self, reply: Reply, *, chunked: bool) -> None:
+    async def _send_body(self, start: bytes, reply: Reply, *, chunked: bool) -> None:
         part = reply.first
         while part:
-            self._write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+            self._write(start + (b"%x\r\n%b\r\n" % (len(part), part) if chunked else part))
             await self._drained()
-            part = await self._service.more(reply)
-        if chunked:
-            self._write(b"0\r\n\r\n")
+            start, part = b"", await self._service.more(reply)
+        self._write(start + (b"0\r\n\r\n" if chunked else b""))
         await self._drained()
 
     def _write(self, text: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MOST_HEAD_BYTES = 16_384
 MOST_BODY_BYTES = 65_536
@@ -19,3 +19,12 @@ class WebLimits:
     read_timeout_s: float = DEFAULT_READ_TIMEOUT_S
     send_timeout_s: float = 60.0
     stop_patience_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """How the server is set up by flags: the web config file (empty: none), limits, whether explanations are served."""
+
+    config_file: str = ""
+    limits: WebLimits = field(default_factory=WebLimits)
+    explain: bool = True

@@ -50,8 +50,8 @@ class Passwords:
         self._right: dict[bytes, bytes] = {}
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
 
-    def __bool__(self) -> bool:
-        return bool(self._hashes)
+    def __len__(self) -> int:
+        return len(self._hashes)
 
     def known(self, login: Login) -> bool | None:
         """Whether a login is right, where that has been found out before; else None. Costs no bcrypt."""

@@ -5,46 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from exporter.config.key_files import stamp
-from exporter.config.web import RateLimit, WebConfig, load_web
+from exporter.config.web import WebConfig, load_web
 from exporter.errors import ConfigError, Problem
 from exporter.publish.web.metrics import WebMetrics
 from exporter.publish.web.passwords import Passwords
+from exporter.publish.web.rate import TokenBucket
 from exporter.publish.web.tls import make_context
 
 log = logging.getLogger(__name__)
 
 Stamps = tuple[tuple[int, ...], ...]
-
-
-class TokenBucket:
-    """So many requests at once, then one per interval. Not safe between threads."""
-
-    def __init__(self, rate: RateLimit) -> None:
-        self._interval_s = rate.interval_s
-        self._most = float(rate.burst)
-        self._tokens = self._most
-        self._filled_s = time.monotonic()
-
-    def take(self) -> bool:
-        """Whether there was a token."""
-        now_s = time.monotonic()
-        self._tokens = min(self._most, self._tokens + (now_s - self._filled_s) / self._interval_s)
-        self._filled_s = now_s
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-    @property
-    def wait_s(self) -> float:
-        """Until the next token."""
-        return max(0.0, (1 - self._tokens) * self._interval_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +36,19 @@ class Protection:
 
 def make_protection(file: str, config: WebConfig) -> Protection:
     """Raises ConfigError when a file that the web config names can't be used."""
-    tls = config.tls
+    tls, rate = config.tls, config.rate_limit
     return Protection(
         context=make_context(file, tls) if tls else None,
         allowed_sans=tls.allowed_sans if tls else (),
         headers=config.headers,
         passwords=Passwords(config.users),
-        rate=TokenBucket(config.rate_limit) if config.rate_limit else None,
+        rate=TokenBucket(rate.interval_s, rate.burst) if rate else None,
     )
+
+
+def read_protection(file: str, environ: Mapping[str, str] = os.environ) -> Protection:
+    """The protection by a web config file as it is now. Raises ConfigError, also for the files that it names."""
+    return make_protection(file, load_web(file, environ))
 
 
 class Watched:

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.errors import PublishError
 from exporter.publish.web.conversation import Conversation
-from exporter.publish.web.limits import WebLimits
+from exporter.publish.web.limits import WebOptions
 from exporter.publish.web.metrics import WebMetrics
 from exporter.publish.web.protection import Watched
 from exporter.publish.web.routes import Routes
@@ -77,18 +77,17 @@ class WebServer:
         listen_address: str,
         routes: Routes,
         *,
-        config_file: str = "",
-        limits: WebLimits | None = None,
+        options: WebOptions | None = None,
         metrics: WebMetrics | None = None,
     ) -> None:
-        """``config_file`` is the web config, none by default. Raises PublishError for an address of the wrong form,
-        ConfigError for a web config that can't be used."""
+        """Raises PublishError for an address of the wrong form, ConfigError for a web config that can't be used."""
         self._address = listen_address
         self._hosts, self._port = _parse_address(listen_address)
-        self._limits = limits or WebLimits()
+        options = options or WebOptions()
+        self._limits = options.limits
         self._metrics = metrics or WebMetrics(CollectorRegistry())
         self._metrics.max_connections.set(self._limits.max_connections)
-        self._watched = Watched(config_file, self._metrics)
+        self._watched = Watched(options.config_file, self._metrics)
         self._service = Service(routes, self._metrics)
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -45,10 +45,10 @@ class Service:
 
     async def reply(self, head: Head, protection: Protection) -> Reply:
         """The reply to a request; an internal error is one, too, and is logged."""
-        rate = protection.rate
-        if rate is not None and not rate.take():
+        wait_s = protection.rate.take() if protection.rate is not None else 0.0
+        if wait_s:
             self._metrics.refused.labels("rate_limit").inc()
-            wait = ("Retry-After", str(max(1, math.ceil(rate.wait_s))))
+            wait = ("Retry-After", str(math.ceil(wait_s)))
             return refused(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests (rate_limit of the web config).", wait)
         if protection.passwords and (closed := await self._closed(head, protection)) is not None:
             return closed

@@ -18,7 +18,21 @@ from exporter.backtest.inputs.filereader import FileReader, read_file
 from exporter.backtest.inputs.samples import Samples
 from exporter.publish.label_text import escaped_label
 
-_CSV = (b",", b"\n", b'"', b'""', b"\r", b"nan", b"1e400", b"-1", b"2026-01-01T00:00:00Z", b"\xff", b"\x00", b"\xef\xbb\xbf", b" ")
+_CSV = (
+    b",",
+    b"\n",
+    b'"',
+    b'""',
+    b"\r",
+    b"nan",
+    b"1e400",
+    b"-1",
+    b"2026-01-01T00:00:00Z",
+    b"\xff",
+    b"\x00",
+    b"\xef\xbb\xbf",
+    b" ",
+)
 _OPENMETRICS = (b"# EOF\n", b"{", b"}", b'"', b"\\", b" ", b"\n", b"# ", b"NaN", b"1e400", b"=", b",", b"\r\n", b"\xff")
 _FOLDER = Path(tempfile.gettempdir())
 

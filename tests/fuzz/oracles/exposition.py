@@ -41,7 +41,9 @@ def series(choices: Choices) -> tuple[dict[int, Labels], Picked]:
     """Rows with the labels they are published with, and values for them."""
     labels: dict[int, Labels] = {}
     for row in range(1 + choices.below(5)):
-        source = {choices.text(4) if choices.flip() else _name(choices): choices.text(8) for _ in range(choices.below(4))}
+        source = {
+            choices.text(4) if choices.flip() else _name(choices): choices.text(8) for _ in range(choices.below(4))
+        }
         added = choices.pick(_ADDED)
         published = dict(exported_labels(source, added))
         _check_published(source, added, published)
@@ -75,7 +77,9 @@ def _read_back(text: str, labels: dict[int, Labels], picked: Picked, digits: int
         assert [(sample.labels, sample.value) for sample in found] == wanted
 
 
-def _in_shards(text: LabelText, rows: np.ndarray, values: np.ndarray, labels: dict[int, Labels], choices: Choices) -> None:
+def _in_shards(
+    text: LabelText, rows: np.ndarray, values: np.ndarray, labels: dict[int, Labels], choices: Choices
+) -> None:
     """With one more label, and divided: each line once, and the gzip of it is gzip."""
     import gzip
 

@@ -67,8 +67,8 @@ def _float(raw: bytes) -> float | None:
 def _spelt(choices: Choices) -> str:
     sign = choices.pick(("", "-", "+"))
     whole, fraction = choices.word("0123456789", 24), choices.word("0123456789", 24)
-    point = choices.pick((".", "."  if fraction else "", ""))
-    power = choices.pick(("", f"e{choices.between(-400, 400)}", f"E+{choices.below(400)}", "e", f"e{10 ** 30}"))
+    point = choices.pick((".", "." if fraction else "", ""))
+    power = choices.pick(("", f"e{choices.between(-400, 400)}", f"E+{choices.below(400)}", "e", f"e{10**30}"))
     return sign + whole + (point + fraction if point else "") + power
 
 

@@ -12,8 +12,36 @@ from exporter.publish.explain_link import quoted
 from exporter.source.promql import instant_selectors, is_plain_selector, ranged_selectors
 
 NOW_S = 1_700_000_000.0
-_TOKENS = (b"{", b"}", b'"', b"'", b"`", b"=", b"!=", b"=~", b",", b"\\", b"\\x4", b"\\u12", b"\\777", b" ", b"\n", b"a")
-_TIMES = ("2026-01-31T12:00:00Z", "2026-01-31", "1700000000", "1.5", "2h", "1d12h", "0", "-1", "1e400", "9999-12-31T23:59:59+14:00")
+_TOKENS = (
+    b"{",
+    b"}",
+    b'"',
+    b"'",
+    b"`",
+    b"=",
+    b"!=",
+    b"=~",
+    b",",
+    b"\\",
+    b"\\x4",
+    b"\\u12",
+    b"\\777",
+    b" ",
+    b"\n",
+    b"a",
+)
+_TIMES = (
+    "2026-01-31T12:00:00Z",
+    "2026-01-31",
+    "1700000000",
+    "1.5",
+    "2h",
+    "1d12h",
+    "0",
+    "-1",
+    "1e400",
+    "9999-12-31T23:59:59+14:00",
+)
 _PLAIN_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 

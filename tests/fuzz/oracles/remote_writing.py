@@ -68,5 +68,7 @@ def _name(choices: Choices) -> str:
 
 def _point(choices: Choices) -> tuple[int, int]:
     bits = choices.pick((int.from_bytes(choices.raw(8), "little"), STALE_BITS, 0, 1 << 63))
-    time_ms = choices.pick((1_700_000_000_000 + choices.below(10**6), 0, 127, 128, choices.between(-(1 << 63), (1 << 63) - 1)))
+    time_ms = choices.pick(
+        (1_700_000_000_000 + choices.below(10**6), 0, 127, 128, choices.between(-(1 << 63), (1 << 63) - 1))
+    )
     return bits, time_ms

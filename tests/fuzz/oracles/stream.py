@@ -16,7 +16,16 @@ STEP_S, COLUMNS = 60, 10
 START_S = 1_700_000_040
 END_S = START_S + (COLUMNS - 1) * STEP_S
 LOW_MS = (START_S - STEP_S) * 1000
-_TOKENS = (b"\x00", b"\xff", b"\x0a\x00", b"\x12\x00", b"\x80\x80\x01", b"\x7f", b"\xff" * 9 + b"\x01", b"\x0a\x03\x0a\x01a")
+_TOKENS = (
+    b"\x00",
+    b"\xff",
+    b"\x0a\x00",
+    b"\x12\x00",
+    b"\x80\x80\x01",
+    b"\x7f",
+    b"\xff" * 9 + b"\x01",
+    b"\x0a\x03\x0a\x01a",
+)
 
 Found = dict[str, list[tuple[int, int]]]
 Series = tuple[dict[str, str], list[naive.Samples]]

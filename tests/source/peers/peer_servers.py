@@ -29,6 +29,7 @@ class Peer:
     ``shifts``: the grid of a longer range query is moved to multiples of the step (VictoriaMetrics).
     ``reaches_s``: a query begins no earlier than this time, without a word (``max_query_lookback``). ``most_length_s``:
     longer range queries are refused (Cortex' ``max_query_length``). ``up_since_s``: None, there is no ``up`` at all.
+    ``shows_after_s``: how old a sample is when it is first seen (VictoriaMetrics, of a new series).
     """
 
     series: Mapping[str, Samples] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Peer:
     reaches_s: int = 0
     most_length_s: int = 0
     up_since_s: int | None = 0
+    shows_after_s: float = 0.0
     requests: list[Request] = field(default_factory=list)
 
     def __call__(self, request: Request, connection: socket.socket) -> None:
@@ -97,7 +99,9 @@ class Peer:
             return http(200, success("vector", [{"metric": {}, "value": [at, "3"]}] if up else []))
         found = _RAW.fullmatch(expr)
         assert found, expr
-        inside = {name: self._within(samples, round(at * 1000), int(found[2])) for name, samples in self.series.items()}
+        seen_ms = round((at - self.shows_after_s) * 1000)
+        whole = {name: self._within(samples, round(at * 1000), int(found[2])) for name, samples in self.series.items()}
+        inside = {name: [point for point in points if point[0] <= seen_ms] for name, points in whole.items()}
         result = [
             {"metric": {"instance": name}, "values": [[time / 1000, repr(value)] for time, value in points]}
             for name, points in inside.items()

@@ -68,6 +68,30 @@ def test_each_sample_is_in_one_step_by_both_conventions(
     assert cells(reader_of(peer, serve, client_of)) == wanted(samples)
 
 
+@pytest.mark.parametrize("name", ["steady", "gappy", "seldom"])
+def test_the_fixture_with_closed_ranges_is_a_real_prometheus_2(
+    name: str, real_prometheus: Any, serve: Serve, client_of: ClientOf
+) -> None:
+    """The samples are those that tests/source/conftest.py gives the server."""
+    start_s = real_prometheus.start_s
+    samples = {
+        "steady": every(15, start_s, start_s + 3585, lambda time: time - start_s),
+        "gappy": [(ms, value) for ms, value in every(15, start_s, start_s + 3585, lambda time: time - start_s)
+                  if not 1200 <= value < 2400],
+        "seldom": every(400, start_s + 7.25, start_s + 3600, lambda time: time - start_s - 7.25),
+    }  # fmt: skip
+    peer = client_of(serve(Peer({"a": samples[name]}, left_open=False)).url)
+    real = client_of(real_prometheus.url)
+    for made, expr in ((peer, "m"), (real, name if name != "steady" else 'steady{pod="a"}')):
+        reader = Reader(made, expr, 60)
+        found = cells(reader, start_s, start_s + 3600)
+        newest = reader.newest(start_s + 1800, 600).batch
+        if made is peer:
+            wanted_of_real = found, newest.time_ms.tolist(), newest.value.tolist()
+    assert (found, newest.time_ms.tolist(), newest.value.tolist()) == wanted_of_real
+    assert len(found) > 5
+
+
 def test_the_first_millisecond_of_a_step_is_lost_where_ranges_are_left_open(serve: Serve, client_of: ClientOf) -> None:
     """A weakness that docs/servers.md names: of a window that is read, not of samples that come."""
     samples = every(300, START - 600 + 0.001, NOW)
@@ -92,6 +116,25 @@ def test_both_conventions_give_one_window_cycle_by_cycle(samples: Samples, serve
     assert np.array_equal(old, new, equal_nan=True)
     assert old_rest == new_rest
     assert np.isfinite(old).sum() > 10
+
+
+@pytest.mark.parametrize("phase_s", [0, 3, 12, 50, 59])
+def test_samples_that_are_seen_late_are_taken_in_the_next_cycle(
+    phase_s: int, serve: Serve, client_of: ClientOf
+) -> None:
+    samples = every(60, START + phase_s, NOW - 60)
+    peer = Peer({"a": samples}, shows_after_s=10.3)
+    query = Query("q", "m", interval_s=60, step_s=STEP_S, window_s=2 * 86_400)
+    window = Window(576, 14, STEP_S)
+    intake = Intake(query, reader_of(peer, serve, client_of), SeriesTable(), window)
+    began_s = NOW - 3600
+    for cycle in range(61):
+        intake.update(began_s + 60 * cycle)
+    times = [time for time in wanted(samples) if time > began_s]
+    ring = window.gather(np.array([0]), np.array([NOW // STEP_S]))[0]
+    found = {time: float(ring[(time - NOW) // STEP_S - 1]) + float(window.offset[0]) for time in times}
+    assert found == {time: wanted(samples)[time] for time in times}
+    assert len(times) == 12
 
 
 def test_a_server_that_shifts_unaligned_grids_has_none_to_shift(serve: Serve, client_of: ClientOf) -> None:
