@@ -19,7 +19,7 @@ from exporter.config import Config, Query, Source, Tenant, content_hash, load, m
 from exporter.config.per_tenant import queries_of, source_of, targets_of, tenants_of
 from exporter.connections import Sessions, make_client, make_reader, open_target
 from exporter.crew import Crew, processors
-from exporter.discovery import LOOK_S, Discovery, with_tenants
+from exporter.discovery import LOOK_S, MECHANISMS, Discovery, with_tenants
 from exporter.errors import ConfigError, Problem
 from exporter.pages import Pages
 from exporter.publish.exposition import Page
@@ -135,10 +135,10 @@ class App:
             found = self._discovery.look()
             self.metrics.left_out.set(self._discovery.left_out)
             with self._changing:
-                known = tuple(tenant for tenant in self._config.tenants if tenant.discovered)
+                changed = with_tenants(config, found)
                 # A reload meanwhile looks elsewhere: the next turn is about that.
-                if config is self._config and found != known and not self._stopped.is_set():
-                    self._take_in(with_tenants(config, found))
+                if config is self._config and changed.tenants != config.tenants and not self._stopped.is_set():
+                    self._take_in(changed)
             self._stopped.wait(LOOK_S)
 
     def reload(self) -> None:
@@ -190,6 +190,8 @@ class App:
         """Ready as soon as every unit has run once and one of them well: a broken query must not hide the others."""
         if not self._discovery.looked:
             return False, "looking for tenants"
+        if not self.units:
+            return False, "no tenants found yet"
         waiting = [key for key, unit in self.units.items() if unit.last is None]
         if waiting:
             return False, f"waiting for the first verdicts of {len(waiting)} of {len(self.units)} queries"
@@ -202,10 +204,10 @@ class App:
 
     def _adopt(self, config: Config, sessions: Sessions) -> None:
         """Make the units of a config, keeping the windows of those whose query and server stay the same."""
-        keep = self.units if _same_data(config, self._config) else {}
+        keep = _by_tenant(self.units.values()) if _same_data(config, self._config) else {}
         units: dict[str, Unit] = {}
         for tenant in tenants_of(config):
-            units |= self._units_of(config, sessions, tenant, keep)
+            units |= self._units_of(config, sessions, tenant, keep.get(tenant.id, []))
         self._replace_units(units, config)
         self._schedule.set_jobs([self._job(unit) for unit in units.values()])
 
@@ -216,8 +218,9 @@ class App:
         changed = [tenant for name, tenant in new.items() if old.get(name) != tenant]
         units = {key: unit for key, unit in self.units.items() if new.get(unit.tenant) == old[unit.tenant]}
         begun: dict[str, Unit] = {}
+        keep = _by_tenant(self.units.values())
         for tenant in changed:
-            begun |= self._units_of(config, self._sessions, tenant, self.units)
+            begun |= self._units_of(config, self._sessions, tenant, keep.get(tenant.id, []))
         jobs = [self._job(unit) for unit in begun.values()]
         ended = {_job_key(unit) for key, unit in self.units.items() if key not in units} - {job.key for job in jobs}
         self._replace_units(units | begun, config)
@@ -227,18 +230,15 @@ class App:
                                            "changed": len(old.keys() & {tenant.id for tenant in changed}),
                                            "tenants": len(new)})  # fmt: skip
 
-    def _units_of(
-        self, config: Config, sessions: Sessions, tenant: Tenant, keep: Mapping[str, Unit]
-    ) -> dict[str, Unit]:
-        """The units of one tenant. Those to keep are taken over where their query and server are the same."""
+    def _units_of(self, config: Config, sessions: Sessions, tenant: Tenant, keep: list[Unit]) -> dict[str, Unit]:
+        """The units of one tenant. Of its old ones those are kept whose query and server are the same."""
         queries = queries_of(config, tenant)
         breaker = self._tenancy.breaker(tenant.id, min((query.interval_s for query in queries), default=60))
         observe = self.metrics.observer(tenant.id)
         client = make_client(config, sessions, tenant.id, observe=observe, stop=self._abandon, breaker=breaker)
         source = source_of(config, tenant)
         before, self._sources[tenant.id] = self._sources.get(tenant.id), source
-        same = before is not None and before.url == source.url
-        known = [unit for unit in keep.values() if same and unit.tenant == tenant.id]
+        known = keep if before is not None and before.url == source.url else []
         units: dict[str, Unit] = {}
         for query in queries:
             reader = replace(make_reader(config, client, query), of_now=True)
@@ -266,6 +266,8 @@ class App:
         self._sources = {name: source for name, source in self._sources.items() if name in names}
         listed = [tenant for tenant in config.tenants if not tenant.discovered]
         self.metrics.tenants_watched(len(listed), len(config.tenants) - len(listed))
+        for mechanism in MECHANISMS if config.tenant_discovery else ():
+            self.metrics.discovery_failures.labels(mechanism)  # from 0 on
 
     def _kept(self, units: Iterable[Unit], query: Query, reader: Reader) -> Unit | None:
         for unit in units:
@@ -352,6 +354,13 @@ class App:
             self.reload()
         except ConfigError as error:
             log.error("config not reloaded, the old one stays in force: " + str(error))
+
+
+def _by_tenant(units: Iterable[Unit]) -> dict[str, list[Unit]]:
+    found: dict[str, list[Unit]] = {}
+    for unit in units:
+        found.setdefault(unit.tenant, []).append(unit)
+    return found
 
 
 def _job_key(unit: Unit) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from exporter.config import Config, DiscoveryQuery, Tenant, TenantDiscovery
 from exporter.config.loading import read_file
-from exporter.config.per_tenant import can_be_written
+from exporter.config.per_tenant import can_be_written, fits
 from exporter.config.tenants import named_tenant
 from exporter.connections import Sessions, make_client
 from exporter.errors import AnomalyExporterError, SourceGarbled
@@ -203,10 +203,16 @@ def discovered(config: Config, sessions: Sessions) -> tuple[Config, list[str]]:
     return with_tenants(config, discovery.look()), discovery.wrong
 
 
-def with_tenants(config: Config, tenants: tuple[Tenant, ...]) -> Config:
-    """The config as it is with discovered tenants."""
+def with_tenants(config: Config, tenants: Iterable[Tenant]) -> Config:
+    """The config as it is with discovered tenants, but for those that it lists itself and those that do not fit it.
+
+    What was discovered under another config may not: it is read anew with the next look.
+    """
     listed = tuple(tenant for tenant in config.tenants if not tenant.discovered)
-    return replace(config, tenants=(*listed, *tenants))
+    names = {tenant.id for tenant in listed}
+    return replace(
+        config, tenants=(*listed, *(each for each in tenants if each.id not in names and fits(config, each)))
+    )
 
 
 def _is_able(tenant: Tenant, config: Config) -> bool:

@@ -20,10 +20,10 @@ from exporter.config.schema import Query
 from exporter.kernels import kernel
 from exporter.names import COLLISION
 from exporter.samples import SampleBatch
-from exporter.series import REJECTED, RIVAL, SeriesTable, refused_for, rivals, waiting
+from exporter.series import REJECTED, RIVAL, UNKNOWN, SeriesTable, refused_for, rivals, waiting
 from exporter.source.reach import Cut, Why, is_short
 from exporter.source.scan import Answer
-from exporter.succession import present_rivals, succeed
+from exporter.succession import beside, overtake, succeed
 from exporter.window import NEVER, Window, Written
 
 F64 = npt.NDArray[np.float64]
@@ -161,6 +161,8 @@ class Intake:
         self._shed, self._shed_names = 0, tuple[str, ...]()
         self._refused: dict[str, int] = {}
         self._contested: F64 = np.empty(0)  # since when (s) each row has had a rival; NaN: it has none, inf: it is told
+        self._relabels = bool(query.relabel_configs or query.drop_labels)
+        self._least_ms = 1000.0 * _LOOK_AGAIN * query.interval_s
         self._cuts: list[Cut] = []
 
     @property
@@ -201,8 +203,7 @@ class Intake:
         self._window.advance(open_column)
         if not self.loaded:  # what is there now must not find the rows taken by what has left since
             self._rows_of(newest.batch)
-        beside = present_rivals(newest.batch, self._table.find(newest.batch))
-        self._fill(time_s, open_column, lookback_s, beside, taken)
+        self._fill(time_s, open_column, lookback_s, self._present_rivals(newest.batch), taken)
         self._take_newest(newest, time_s, taken)
         taken.new_rows, self._new = self._new, []
         taken.shed, taken.shed_names, taken.refused = self._shed, self._shed_names, self._refused
@@ -222,11 +223,11 @@ class Intake:
         return missed + usual - self._query.interval_s if 0 <= missed <= LOOKBACK_S else usual
 
     def _fill(
-        self, time_s: int, open_column: int, lookback_s: int, beside: npt.NDArray[np.uint64], taken: Intaken
+        self, time_s: int, open_column: int, lookback_s: int, present: npt.NDArray[np.uint64], taken: Intaken
     ) -> None:
         """Read the columns that no newest-sample read has completed and none at `time_s` will.
 
-        `beside`: hashes of the series that are there beside those whose labels relabelling gives them.
+        `present`: hashes of the series that are there beside those whose labels relabelling gives them.
         """
         if self._complete is None:
             first = open_column - self._window.size
@@ -247,7 +248,7 @@ class Intake:
             if len(answer.batch.time_ms):
                 oldest_ms = int(answer.batch.time_ms.min())
                 began_ms = oldest_ms if began_ms == NEVER else min(began_ms, oldest_ms)
-            batch, rows = succeed(answer.batch, self._rows_of(answer.batch), beside)
+            batch, rows = succeed(answer.batch, self._rows_of(answer.batch), present)
             self._make_sole(batch, rows, taken)
             self._window.write_grid(rows, batch)
             if not self.loaded:
@@ -282,7 +283,8 @@ class Intake:
         if not self._reader.plain:  # of a batch no more than that: it holds the whole body of the answer
             self._previous = _Seen(batch.label_hash, batch.value)
         rows = self._rows_of(batch)
-        self._settle_rivals(batch, rows, time_s)
+        if self._relabels:
+            self._settle_rivals(batch, rows, time_s)
         self._note_unwatched(batch, rows)
         self._make_sole(batch, rows, taken)
         taken.note_written(self._window.write_newest(rows, batch))
@@ -325,17 +327,28 @@ class Intake:
         collisions = int(np.count_nonzero((rows == REJECTED) | rivals(rows))) - repeated
         taken.remarks.update(duplicate=repeated, collision=collisions)
 
+    def _present_rivals(self, batch: SampleBatch) -> npt.NDArray[np.uint64]:
+        """The hashes of those series in the newest answer that are there beside others with their published labels."""
+        if not self._relabels:
+            return np.empty(0, np.uint64)
+        rows = self._table.find(batch)
+        overtake(self._table, batch, rows, self._least_ms)
+        return batch.label_hash[beside(batch, rows, self._least_ms)]
+
     def _settle_rivals(self, batch: SampleBatch, rows: I64, time_s: int) -> None:
         """Give the rows of series that are gone, in place, to those that relabelling makes the same. A series that has
         been there beside the one with the row for as long as a server looks back is reported."""
+        overtake(self._table, batch, rows, self._least_ms)
+        near = beside(batch, rows, self._least_ms)
         wanting = np.flatnonzero(rivals(rows))
         if len(wanting) == 0:
             self._contested = np.empty(0)
             return
         wanted = RIVAL - rows[wanting]
         held = np.isin(wanted, rows[rows >= 0])
+        self._tell_rivals(batch, wanting[near[wanting]], wanted[near[wanting]], time_s)
+        rows[wanting[held & ~near[wanting]]] = UNKNOWN  # it has ended and is only still within the look-back
         gone = ~held & (time_s - self._window.last_ms[wanted] / 1000.0 > self.absent_after_s()[wanted])
-        self._tell_rivals(batch, wanting[held], wanted[held], time_s)
         heirs = wanting[gone]
         newest_ms = batch.time_ms[np.maximum(batch.first[heirs + 1] - 1, 0)] if len(batch.time_ms) else np.zeros(0)
         if len(newest_ms):

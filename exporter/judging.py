@@ -33,6 +33,7 @@ _BLOCK = 128  # rows fitted together: their views stay in the processor's cache
 _BATCH = 64 * _BLOCK  # rows fitted before their verdicts can be shown
 _OPENED = 4096  # rows whose next column is opened together
 _SHOW_EVERY_S = 2.0
+_DAY_S = 86_400
 _FEW = 64  # rows that may linger whatever the number of series
 
 log = logging.getLogger(__name__)
@@ -201,12 +202,15 @@ class Judging:
         """Rows to be given up: gone for longer than the window, or more missing ones than memory should be kept for.
 
         Missing rows that never had enough samples for a verdict may be an eighth of the present ones, missing judged
-        ones as many as the present ones; the longest gone go first. Those that are not even shown as absent any more
-        give their places to series that are `waiting` for one.
+        ones as many as the present ones; the longest gone go first. As many count as present as have been there at one
+        time of the last day: when all are missing at once the source was away, and they will come back. Those that are
+        not even shown as absent any more give their places to series that are `waiting` for one.
         """
         rows = self.live
         missing = rows[(self.state[rows] == ABSENT) | (self.state[rows] == GONE)]
         present = len(rows) - len(missing)
+        if len(missing) > max(_FEW, present // 8):
+            present = max(present, self._window.most_present(_DAY_S))
         order = missing[np.argsort(self._window.last_ms[missing], kind="stable")]
         short = order[self._valid[order] < LEAST_SAMPLES]
         known = order[self._valid[order] >= LEAST_SAMPLES]

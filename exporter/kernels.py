@@ -72,6 +72,8 @@ def _passing(baked: Path | None) -> Path | None:
     if baked is not None and (baked / COMPILED).exists():
         with contextlib.suppress(OSError):  # shutil.Error is one: then they are compiled anew
             shutil.copytree(baked, folder, dirs_exist_ok=True)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o700)  # not as read-only as where they come from
     return folder
 
 

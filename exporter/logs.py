@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
 
+from exporter.config.secret import hide
+
 LEVELS = ("debug", "info", "warn", "error")
 FORMATS = ("logfmt", "json")
 
@@ -42,7 +44,8 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     if record.exc_info and record.exc_info[1] is not None:
         fields["error"] = repr(record.exc_info[1])
         fields["trace"] = logging.Formatter().formatException(record.exc_info)
-    return {key: _clipped(value) for key, value in fields.items()}
+    # What others say was looked through where it came in; this is for what nobody thought of, such as tracebacks.
+    return {key: _clipped(hide(value) if isinstance(value, str) else value) for key, value in fields.items()}
 
 
 def _visible(text: str) -> str:

@@ -25,7 +25,7 @@ from exporter.judging import FIT_EVERY_S, horizon
 from exporter.replay import Histories, Replay, Replayed
 from exporter.samples import SampleBatch
 from exporter.series import SeriesTable
-from exporter.succession import present_rivals, succeed
+from exporter.succession import beside, overtake, succeed
 from exporter.verdict import Bands
 from exporter.window import Window, as_cells
 
@@ -93,7 +93,9 @@ class Past:
     def load(self, reader: Reads, first_column: int, now_s: int) -> None:
         """Read the window before the first column to be judged. Raises SourceError, PastTooLarge, Stopped."""
         newest = reader.newest(now_s, int(LOOKBACK_S)).batch
-        self._beside = present_rivals(newest, self._rows_of(newest))  # under a limit series of now come before others
+        rows, least_ms = self._rows_of(newest), 1500.0 * self._query.interval_s  # under a limit they come before others
+        overtake(self._table, newest, rows, least_ms)
+        self._beside = newest.label_hash[beside(newest, rows, least_ms)]
         self._window.advance(first_column - 1)
         low = first_column - self._window.size
         for answer in reader.range(low * self._query.step_s, (first_column - 1) * self._query.step_s, None):

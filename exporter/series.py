@@ -232,6 +232,9 @@ class SeriesTable:
         rows = RIVAL - found[chosen]
         handed = np.zeros(self.rows, np.bool_)
         handed[rows] = True
+        former = np.flatnonzero(found >= 0)
+        former = former[handed[found[former]]]
+        found[former] = RIVAL - found[former]
         _demote(self._slots, handed)
         self._noted += len(rows)
         for index, row in zip(chosen.tolist(), rows.tolist(), strict=True):  # once in the life of a series

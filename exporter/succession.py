@@ -11,19 +11,72 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.samples import SampleBatch
-from exporter.series import RIVAL, Rows, rivals
+from exporter.series import RIVAL, Rows, SeriesTable, rivals
 
 I64 = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 _END = np.iinfo(np.int64).max
+_MISSED_SAMPLES = 2.5  # a series has ended when it lags so many of its usual sample spacings behind another one
+_UNKNOWN_SPACING_MS = 300_000.0  # as far as a server looks back
 
 
-def present_rivals(batch: SampleBatch, rows: Rows) -> npt.NDArray[np.uint64]:
-    """The hashes of those series of a batch that are there beside the series whose row they want."""
+def overtake(table: SeriesTable, batch: SampleBatch, rows: Rows, least_ms: float) -> None:
+    """Give the rows of series that have ended to those that came after, in the table and in place in `rows` (n,).
+
+    Only what is in this batch of newest samples counts: a rival has come after when its last sample lies by more than
+    `least_ms`, and by some samples, behind that of the series with the row. Values of one moment tell nothing.
+    """
     wanting = rivals(rows)
     if not wanting.any():
-        return np.empty(0, np.uint64)
-    wanting &= np.isin(RIVAL - rows, rows[rows >= 0])
-    return batch.label_hash[wanting]
+        return
+    lag_ms, patience_ms = _lag_ms(batch, rows, wanting), _patience_ms(batch, least_ms)
+    heirs = np.flatnonzero(wanting)[lag_ms > patience_ms[_holders(rows, wanting)]]
+    order = np.lexsort((batch.label_hash[heirs], -_last_ms(batch)[heirs], rows[heirs]))
+    _, first = np.unique(rows[heirs][order], return_index=True)
+    table.hand_over(batch, rows, heirs[order][first])
+
+
+def beside(batch: SampleBatch, rows: Rows, least_ms: float) -> Mask:
+    """Which series of a batch of newest samples (n,) are there beside the series whose row they want."""
+    wanting = rivals(rows)
+    if wanting.any():
+        lag_ms, patience_ms = _lag_ms(batch, rows, wanting), _patience_ms(batch, least_ms)
+        wanting[wanting] = np.abs(lag_ms) <= np.where(
+            lag_ms > 0, patience_ms[_holders(rows, wanting)], patience_ms[wanting]
+        )
+    return wanting
+
+
+def _holders(rows: Rows, wanting: Mask) -> I64:
+    """Where in a batch the series stand that have the rows of rivals; -1, the last, where they are not in it."""
+    place = np.full(max(int(rows.max(initial=0)), int((RIVAL - rows[wanting]).max(initial=0))) + 1, -1)
+    held = np.flatnonzero(rows >= 0)
+    place[rows[held]] = held
+    return place[RIVAL - rows[wanting]]
+
+
+def _lag_ms(batch: SampleBatch, rows: Rows, wanting: Mask) -> npt.NDArray[np.float64]:
+    """By how much the last samples of rivals lie behind those of the series with their rows; NaN without one of it."""
+    holders, last_ms = _holders(rows, wanting), _last_ms(batch)
+    return np.where(holders >= 0, last_ms[wanting] - last_ms[holders], np.nan)
+
+
+def _last_ms(batch: SampleBatch) -> npt.NDArray[np.float64]:
+    """The time of the last sample of each series; NaN without any."""
+    last_ms = np.full(batch.series, np.nan)
+    some = np.diff(batch.first) > 0
+    last_ms[some] = batch.time_ms[batch.first[1:][some] - 1]
+    return last_ms
+
+
+def _patience_ms(batch: SampleBatch, least_ms: float) -> npt.NDArray[np.float64]:
+    """By how much another series may be ahead of each before it has ended."""
+    samples = np.diff(batch.first)
+    spacing_ms = np.full(batch.series, _UNKNOWN_SPACING_MS / _MISSED_SAMPLES)
+    several = samples > 1
+    spans = batch.time_ms[batch.first[1:][several] - 1] - batch.time_ms[batch.first[:-1][several]]
+    spacing_ms[several] = spans / (samples[several] - 1)
+    return np.maximum(least_ms, _MISSED_SAMPLES * spacing_ms)
 
 
 def succeed(batch: SampleBatch, rows: Rows, without: npt.NDArray[np.uint64]) -> tuple[SampleBatch, Rows]:

@@ -16,9 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class Cycle(Protocol):
-    """A cycle that went well (``unit.Receipt``)."""
+    """A cycle that went well (``unit.Receipt``): series in its newest answer, and known ones by state."""
 
     series: int
+    states: dict[str, int]
 
 
 class Watched(Protocol):
@@ -70,10 +71,10 @@ class Tenancy:
             return
         with self._lock:
             units = self._units.get(tenant, ())
-            series = [unit.last_good.series for unit in units if unit.last_good is not None]
-            if not any(series) and (not series or any(unit.last is None for unit in units)):
+            known = [_has_series(unit.last_good) for unit in units if unit.last_good is not None]
+            if not any(known) and (not known or any(unit.last is None for unit in units)):
                 return  # what the others have is not known yet
-            empty, before = not any(series), self._empty.get(tenant)
+            empty, before = not any(known), self._empty.get(tenant)
             self._empty[tenant] = empty
         if empty != bool(before):
             self._metrics.is_empty(tenant, empty)
@@ -103,6 +104,11 @@ class Tenancy:
         else:
             more = {"failures": change.failures, "pause_seconds": round(change.pause_s, 1), "error": change.error}
             log.warning("the server is not asked for a while", extra=told | more)
+
+
+def _has_series(cycle: Cycle) -> bool:
+    """Series that are sampled more seldom than they are asked for are in the window and not in every answer."""
+    return bool(cycle.series) or any(cycle.states.values())
 
 
 def _forget(known: dict[str, Breaker] | dict[str, bool], tenants: Mapping[str, object]) -> None:

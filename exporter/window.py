@@ -25,6 +25,7 @@ Mask = npt.NDArray[np.bool_]
 NEVER = np.iinfo(np.int64).min
 _LARGEST = 1e37  # beyond it differences of two cells would overflow float32: a gap in the window, though still judged
 _LARGE_CONSTANT = 65536.0  # a constant above it is centred at once: its noise may only begin later
+_COUNTED = 4096  # rows
 _LATE, _DUPLICATE, _FUTURE, _OLD, _NOT_FINITE = range(5)
 
 
@@ -100,8 +101,8 @@ def _write_newest(
     counts: I64,
 ) -> None:
     """Samples with their true times, oldest first: a newer one replaces what its cell holds, an older one that is the
-    last of its column may only fill a gap. So the last one says what a cell holds, as a range read has it: nothing where
-    it is NaN or infinite, whatever came before it."""
+    last of its column may only fill a gap. So the last one says what a cell holds, as in a range read: nothing where it
+    is NaN or infinite, whatever came before it."""
     size = ring.shape[1]
     for i in range(len(rows)):
         row = rows[i]
@@ -195,6 +196,7 @@ class Window:
         self.size = columns + slack
         self.head = NEVER
         self._cells = Cells(self.size)
+        self._most_present = NEVER, 0  # as of this head
         self._filled = 0  # rows whose cells are empty or hold samples; what comes after them has never been touched
         self.offset: F64 = np.empty(0)
         self.last_ms: I64 = np.empty(0, np.int64)
@@ -274,9 +276,9 @@ class Window:
         """Write samples that carry their true times and remember the newest of each row (`last_ms`, `last_value`).
 
         A sample newer than the row's last one replaces its cell; an older one only fills a gap; an equal time is a
-        duplicate; one beyond the open column is refused. NaN and infinite values are no samples (some servers never even
-        return them), but end what their cell has held: a range read gives a column its last sample, too, and whoever
-        starts later must find the same window.
+        duplicate; one beyond the open column is refused. NaN and infinite values are no samples (some servers never
+        even return them), but end what their cell has held: a range read gives a column its last sample, too, and
+        whoever starts later must find the same window.
         """
         counts = np.zeros(5, np.int64)
         _write_newest(rows, batch.first, batch.time_ms, batch.value, self.step_s * 1000, self.head, self.ring,
@@ -306,6 +308,20 @@ class Window:
         out = np.empty((len(rows), self.columns), np.float32)
         _gather(rows, end_column, self.ring, out)
         return out
+
+    def most_present(self, span_s: int) -> int:
+        """The most rows that have a sample in the same column, of the columns of the last `span_s` but the open one.
+
+        Counted once a column: 0.1 CPU s for 100,000 rows and 288 columns.
+        """
+        if self._most_present[0] != self.head:
+            count = min(span_s // self.step_s, self.size - 1)
+            columns = (self.head - 1 - np.arange(count)) % self.size
+            present = np.zeros(count, np.int64)
+            for start in range(0, self._filled, _COUNTED):  # blocks of rows, so that little memory is taken
+                present += np.count_nonzero(~np.isnan(self.ring[start : start + _COUNTED][:, columns]), axis=0)
+            self._most_present = self.head, int(present.max(initial=0))
+        return self._most_present[1]
 
     def recentre(self, rows: I64, offset: F64) -> None:
         """Give rows (n,) new offsets (n,): the cells keep their true values as far as float32 holds them."""

@@ -86,6 +86,7 @@ def test_a_file_that_cant_be_read_leaves_what_was_found(
         path.unlink()
         if trouble == "folder":
             path.mkdir()
+            os.utime(path, (1e9, 1e9))
     else:
         texts = {"empty": "", "torn": "[x, {id: ", "hostile": "- '<script>'\n", "huge": "#" * (5 << 20), "binary": "\0"}
         search.write("a.yml", texts[trouble], 90)

@@ -204,12 +204,12 @@ def test_check_and_plan_count_what_is_left(config: Path, exporter: Exporter, tmp
 
 def test_a_new_pod_takes_over_its_row(cluster: Cluster, exporter: Exporter) -> None:
     cluster.pods["web"] = ["web-2"]
-    wait_until(
-        lambda: explained(exporter, {"app": "web", "workload": "web", "exported_query": "web"}).json()
-        .get("labels", {}).get("pod") == "web-2", "the new pod is found",
-    )  # fmt: skip
+    wait_until(lambda: not ask(cluster.url, 'memory{pod="web-1"}'), "the old pod is gone")
+    exporter.wait_for_cycles("memory", 6)
     wait_until(lambda: exporter.number("series_refused", query="memory", reason="collision") == 1, "it took over")
-    exporter.wait_for_cycles("memory", 4)
+    told = explained(exporter, {"app": "web", "workload": "web", "exported_query": "web"}).json()
+    assert told["labels"]["pod"] == "web-2"
+    assert told["window"]["samples"] > 500, told["window"]
     assert exporter.number("series", query="memory", state="ok") == 3
     assert exporter.number("series", query="memory", state="absent") == 0
     assert len(scores(exporter, "memory")) == 3
@@ -220,6 +220,8 @@ def test_a_reload_with_other_rules_starts_the_query_anew(cluster: Cluster, confi
     config.write_text(CONFIG % {"url": cluster.url, "prefix": "team-"})
     exporter.process.send_signal(1)
     wait_until(lambda: exporter.samples("anomaly_exporter_config_info")[0][0]["hash"] != before, "it is reloaded")
-    wait_until(lambda: scores(exporter, "memory"), "verdicts under the new rules")
-    assert {labels["workload"] for labels in scores(exporter, "memory")} == {"team-api", "team-web", "team-db"}
+    wanted = {"team-api", "team-web", "team-db"}
+    wait_until(
+        lambda: {one["workload"] for one in scores(exporter, "memory")} == wanted, "verdicts under the new rules"
+    )
     assert len(scores(exporter, "average")) == 3

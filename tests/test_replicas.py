@@ -55,9 +55,11 @@ def run(
     missed: float = 0.0,
     starts: Mapping[str, int] = STARTS,
     cycles: int = CYCLES,
+    away: range = range(0),
     **settings,
 ) -> dict[str, dict]:
-    """What each replica has written. `missed` is the share of cycles that the late one has no time for."""
+    """What each replica has written. `missed` is the share of cycles that the late one has no time for,
+    `away` the cycles without a sample of any series."""
     rng = np.random.default_rng(3)
     query = Query("m", "m", interval_s=INTERVAL_S, step_s=300, window_s=2 * DAY, min_history_s=3600, **settings)
     store, replicas = LookingBack(plain=plain, step_s=300), dict[str, Replica]()
@@ -71,7 +73,8 @@ def run(
             shown = values[kept].copy()
             if kind == "broken" and rng.random() < 0.2:
                 shown[-1:] = np.nan  # what an application shows that divides by zero
-            store.put({"__name__": "m", "kind": kind}, times[kept], shown)
+            if cycle not in away:
+                store.put({"__name__": "m", "kind": kind}, times[kept], shown)
         before_s = time_s
         for name, start in starts.items():
             if cycle == start:
@@ -104,6 +107,17 @@ def test_an_expression_has_the_same_value_whoever_asks() -> None:
     written = run(USUAL, plain=False, **EVERYTHING)
     for name in STARTS:
         assert not differing(written["first"], written[name], "kind")
+
+
+def test_after_an_outage_of_everything_all_windows_are_still_there() -> None:
+    """More series than may be missing when others are present; one replica starts while all are away."""
+    away = range(20, 40)
+    kinds = {f"rhythm-{k}": SERIES["rhythm"] for k in range(80)}
+    written = run(kinds, starts={"first": 0, "last": 30}, cycles=45, away=away)
+    for tape in written.values():
+        back_ms = (NOW + away.stop * INTERVAL_S - 2) * 1000
+        assert {dict(labels)["kind"] for labels, time_ms in tape if time_ms == back_ms} == set(kinds)
+    assert not differing(written["first"], written["last"], "kind")
 
 
 def test_large_levels_agree_in_the_digits_that_are_shown() -> None:

@@ -12,7 +12,7 @@ from exporter.relabelling.publishing import Relabelling
 from exporter.samples import SampleBatch
 from exporter.series import RIVAL, SeriesTable
 from exporter.source.scan import scan_answer
-from exporter.succession import present_rivals, succeed
+from exporter.succession import beside, overtake, succeed
 
 NOBODY = np.empty(0, np.uint64)
 
@@ -95,9 +95,47 @@ def test_rivals_beside_the_series_with_the_row_are_known() -> None:
     table, batch = common(), pods([1], [1])
     rows = admitted(table, batch)
     assert rows.tolist() == [0, RIVAL]
-    assert present_rivals(batch, rows).tolist() == [batch.label_hash[1]]
+    assert beside(batch, rows, 0.0).tolist() == [False, True]
     later = batch_of(({"app": "a", "pod": "1"}, [2]))
-    assert len(present_rivals(later, table.find(later))) == 0
+    assert beside(later, table.find(later), 0.0).tolist() == [False]
+
+
+def test_a_series_that_has_ended_is_overtaken() -> None:
+    table, batch = common(), pods([10, 20, 30, 40], [10, 20, 30, 100], [50, 60, 70, 80, 90])
+    rows = admitted(table, batch)
+    overtake(table, batch, rows, 0.0)
+    assert rows.tolist() == [RIVAL, 0, RIVAL]
+    assert table.find(batch).tolist() == [RIVAL, 0, RIVAL]
+    assert beside(batch, rows, 0.0).tolist() == [False, False, True]  # 10 s behind, of a series with one each 10 s
+
+
+def test_a_series_that_lags_a_little_keeps_its_row() -> None:
+    for table, batch, least_ms in (
+        (common(), pods([10, 20, 30], [10, 20, 30, 54]), 0.0),
+        (common(), pods([10, 20, 30], [10, 20, 30, 64]), 40_000.0),
+        (common(), pods([30], [10, 20, 290]), 0.0),
+    ):
+        rows = admitted(table, batch)
+        overtake(table, batch, rows, least_ms)
+        assert rows.tolist() == [0, RIVAL]
+        assert beside(batch, rows, least_ms).tolist() == [False, True]
+
+
+def test_values_of_one_moment_overtake_nobody() -> None:
+    table, batch = common(), pods([100], [100])
+    rows = admitted(table, batch)
+    overtake(table, batch, rows, 0.0)
+    assert rows.tolist() == [0, RIVAL]
+
+
+def test_a_rival_whose_series_is_not_in_the_answer_waits() -> None:
+    table = common()
+    admitted(table, pods([100]))
+    later = batch_of(({"app": "a", "pod": "9"}, [500]))
+    rows = admitted(table, later)
+    overtake(table, later, rows, 0.0)
+    assert rows.tolist() == [RIVAL]
+    assert beside(later, rows, 0.0).tolist() == [False]
 
 
 _times = st.lists(st.integers(1, 60), min_size=1, max_size=12, unique=True).map(sorted)

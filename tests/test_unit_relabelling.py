@@ -270,6 +270,19 @@ def test_after_an_outage_the_new_pod_goes_on() -> None:
     assert np.isfinite(stand.unit._window.ring[0, [c % stand.unit._window.size for c in range(head - 23, head)]]).all()
 
 
+def test_a_start_right_after_a_deployment_goes_on_with_the_new_pod(caplog: pytest.LogCaptureFixture) -> None:
+    stand = Stand(drop_labels=("pod",))
+    stand.put(NOW - 2 * DAY_S, NOW - 180, every_s=30, **OLD)  # within the look-back of the first read
+    stand.put(NOW - 180, NOW + 1, every_s=30, **NEW)
+    assert stand.cycle(0, NEW).refused == {}
+    assert np.isfinite(stand.unit._window.ring).sum() >= 2 * DAY_S // 300 - 1
+    assert stand.unit.known(NEW) is not None
+    assert stand.cycle(1, NEW).refused == {}
+    value = stand.store.series[tuple(sorted({"__name__": "m", **NEW}.items()))][(NOW + 60 - 3) * 1000]
+    assert stand.published("anomaly_value") == {"app=a": value}
+    assert not said(caplog, "not watched")
+
+
 def test_two_exporters_that_start_anew_agree() -> None:
     stand = Stand(drop_labels=("pod",))
     full(stand, OLD)

@@ -39,6 +39,8 @@ class Relay:
 
     def close(self) -> None:
         """Listen no more, and cut what is open."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits for a connection
         self._listener.close()
         self._cut()
 

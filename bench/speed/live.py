@@ -65,6 +65,7 @@ class Target:
     def close(self) -> None:
         """Stop serving."""
         self._server.shutdown()
+        self._server.server_close()
 
 
 @dataclass(frozen=True, slots=True)

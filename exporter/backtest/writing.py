@@ -175,6 +175,8 @@ class RemoteTargets:
 
     def sink(self, query: Query, tenant: str) -> RemoteSink:
         """Takes the slices of one query."""
+        if not self._outlet.takes(tenant):
+            raise BacktestError("--write remote: the targets are per tenant, and there is none: name one by --tenant")
         models = [model.name for model in query.models]
         families = families_of(self._config)
         added = added_labels(query.name, tenant, vmanomaly=self._config.metric_names == "vmanomaly")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -111,8 +113,12 @@ def _document(
 
 
 def _write(json_file: str, document: dict[str, Any], say: Say) -> bool:
+    text = (json.dumps(document, indent=2) + "\n").encode()
     try:
-        Path(json_file).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        with Path(json_file).open("wb", buffering=0) as out:
+            if out.write(text) != len(text) and Path(json_file).is_file():  # it can not grow any more
+                Path(json_file).unlink()
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         say(f"error: can't write {json_file}: {(error.strerror or 'not writable').lower()}")
         return False

@@ -86,6 +86,8 @@ def _describe(client: Client) -> str:
     """What is known of the server; not every one has build information."""
     try:
         version = client.build_info().get("version")
+        if not version:
+            client.probe()
     except SourceError as error:
         return str(error)
     return f"version {version}" if version else "answers (it tells no version)"

@@ -15,13 +15,13 @@ _UNITS_MS = {
 }
 # At most 12 digits a unit: no duration of use is longer.
 _SYNTAX = re.compile("".join(rf"(?:([0-9]{{1,12}}){unit})?" for unit in _UNITS_MS), re.ASCII)
-_LONGEST_MS = (2**63 - 1) // 10**6  # Prometheus counts nanoseconds in 64 bits: 292 years; more is out of its range
+_LONGEST_MS = (2**63 - 1) // 10**6  # Prometheus counts nanoseconds in 64 bits: 292 years
 _SHOWN = ("d", "h", "m", "s", "ms")
 
 
 def parse_duration_ms(text: str) -> int | None:
-    """Milliseconds of a Prometheus duration, or None when the text is not one (units largest first, each once) or longer
-    than Prometheus takes."""
+    """Milliseconds of a Prometheus duration; None when the text is not one (units largest first, each once), or is
+    longer than Prometheus takes."""
     if text == "0":
         return 0
     found = _SYNTAX.fullmatch(text)

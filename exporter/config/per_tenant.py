@@ -38,6 +38,13 @@ def queries_of(config: Config, tenant: Tenant) -> tuple[Query, ...]:
     return (*shared, *tenant.queries)
 
 
+def fits(config: Config, tenant: Tenant) -> bool:
+    """Whether the queries of a tenant go together: each name once, each interval divides the step."""
+    queries = queries_of(config, tenant)
+    unique = len({query.name for query in queries}) == len(queries)
+    return unique and all(query.step_s % query.interval_s == 0 for query in queries)
+
+
 def query_names(config: Config) -> list[str]:
     """The names of all queries of all tenants, each once."""
     names = dict.fromkeys(query.name for query in config.queries)

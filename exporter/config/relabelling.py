@@ -22,6 +22,8 @@ NO_LABELS: Labels = ()
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _NAME_ALLOWED = "letters, digits and underscores, no digit first"
+_REPLICA = "__replica__"  # by which Mimir and Cortex tell the two of an HA pair apart, and which they remove
+_EXTERNAL_ALLOWED = f"{_NAME_ALLOWED}, no two underscores first but in {_REPLICA}"
 # As Prometheus checks it: names with groups of the regex in them.
 _NAME_TEMPLATE = re.compile(r"(?:(?:[a-zA-Z_]|\$(?:\{\w+\}|\w+))+\w*)+", re.ASCII)
 _TEMPLATE_ALLOWED = f"{_NAME_ALLOWED}, and groups such as $1 or ${{name}}"
@@ -113,10 +115,8 @@ def external_labels(spot: Spot) -> Labels:
     found: dict[str, str] = {}
     for name, entry in spot.mapping().entries.items():
         below = spot.below(name, entry.node)
-        if not _NAME.fullmatch(name) or name.startswith("__"):
-            below.tell(
-                below.fault("not a label name", value=name, allowed=f"{_NAME_ALLOWED}, no two underscores first")
-            )
+        if not _NAME.fullmatch(name) or (name.startswith("__") and name != _REPLICA):
+            below.tell(below.fault("not a label name", value=name, allowed=_EXTERNAL_ALLOWED))
         elif name in (LABEL_QUERY, LABEL_MODEL):
             below.tell(below.fault(f"the exporter sets {name} itself", value="", allowed="other labels"))
         value = attempt(below, line)

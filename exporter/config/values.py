@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from exporter.config.durations import format_duration, parse_duration_ms
 from exporter.config.reading import Reader, Spot, attempt
-from exporter.config.secret import MASK, Secret, sounds_secret
+from exporter.config.secret import MASK, Secret, remember, sounds_secret
 
 T = TypeVar("T")
 N = TypeVar("N", bound=str)
@@ -36,6 +36,8 @@ def text(spot: Spot) -> str:
     value = spot.expanded()
     if not value.strip():
         raise spot.fault("empty", value="", allowed="a text")
+    if spot.secret:
+        remember(value)
     return value
 
 
@@ -216,7 +218,7 @@ def proxy_url(spot: Spot) -> Secret:
     parts = _url_parts(spot)
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise spot.fault("a proxy has no path", allowed="http://host:port or http://user:password@host:port")
-    return Secret(parts.geturl().rstrip("/"))
+    return Secret(parts.geturl().rstrip("/"), whole=False)  # host and port are none
 
 
 def _url_parts(spot: Spot) -> SplitResult:
@@ -228,6 +230,8 @@ def _url_parts(spot: Spot) -> SplitResult:
         raise spot.fault("not a URL", allowed="a URL such as http://prometheus:9090") from None
     if parts.scheme not in ("http", "https"):
         raise spot.fault("not an HTTP URL", allowed="http://... or https://...")
+    for part in (parts.password, parts.query, *(value for _, value in parse_qsl(parts.query))):
+        remember(part or "")
     host = parts.netloc.rpartition("@")[2].removesuffix(f":{port}" if port is not None else ":")
     if not _HOST.fullmatch(host) or port == 0 or " " in value:
         raise spot.fault("not a URL", allowed="a URL such as http://prometheus:9090")

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from exporter.backfill import writes_to
 from exporter.config import Config, Query, content_hash
 from exporter.config.per_tenant import queries_of, query_names, tenant_of
 from exporter.connections import make_reader, tenant_ids
@@ -221,7 +222,8 @@ class _Case:
             return Publication(latest.numbers, latest.value, float(latest.time_s), "this exporter")
         families = VMANOMALY_FAMILIES if self.config.metric_names == "vmanomaly" else FAMILIES
         external = frozenset(name for name, _ in self.config.external_labels)
-        return published_at(self.client, families, added, found.published, at_s, external)
+        client = writes_to(self.config, self.client)
+        return published_at(client, families, added, found.published, at_s, external)
 
     def _cycles(self, cycle_s: int, at_s: float, published: Publication, latest: Latest | None) -> list[int]:
         """Cycles that may have given the published verdict, ascending; the last is the one to fall back on."""

@@ -154,24 +154,43 @@ class Search:
     # -- what relabelling makes the same -------------------------------------------------------------------------------
 
     def _relabelled(self, given: Labels) -> Labels | None:
-        """A series of the source that is published with these labels; one of now before one that is gone."""
+        """A series of the source that is published with these labels; one of now before one that is gone.
+
+        Raises ExplainError where several results have them.
+        """
         for labels, _ in self._readings(given):
             certain = self._relabelling.untouched(labels) or {}
             certain = {name: value for name, value in certain.items() if name not in _ADDED_BY_SCRAPE}
             for listed in (self._kin_now(certain), self._once(certain)):
                 found = [each for each in listed if self._is_published_as(each, labels)]
+                found = found or self._only_one_with(listed, labels)
                 if found:
-                    return min(found, key=selector_text)
+                    return found[0]
         return None
 
+    def _only_one_with(self, listed: list[Labels], labels: Labels) -> list[Labels]:
+        """The series that are published with these labels and more, as one and the same result."""
+        found: dict[str, list[Labels]] = {}
+        results: list[Labels] = []
+        for each in listed:
+            published = self._relabelling.publish(dict(each))
+            if labels and not isinstance(published, str) and labels.items() <= published.items():
+                found.setdefault(selector_text(published), []).append(each)
+                results.append(published)
+        if len(found) > 1:
+            words = f"{len(found)} results have these labels; give all labels of one of them:"
+            raise ExplainError(words, candidates=_distinct(results)[:MOST_CANDIDATES])
+        return next(iter(found.values()), [])
+
     def _kin_now(self, certain: Labels) -> list[Labels]:
-        """The series with these labels now; none where there are too many to look at each."""
-        narrowed = narrow(self._query.expr, certain)
-        reader = self._reader_of(narrowed.expr)
+        """The series with these labels now, those with the newest samples first; none where there are too many."""
+        reader = self._reader_of(narrow(self._query.expr, certain).expr)
         if reader.count(self._time_s) > _MOST_COMPARED:
             return []
-        expr = f"last_over_time({narrowed.expr}[{self._lookback_ms()}ms])" if narrowed.plain else f"({narrowed.expr}\n)"
-        return self._ask(reader, expr)
+        batch = reader.newest(int(self._time_s), self._lookback_ms() // 1000).batch
+        last_ms = batch.time_ms[batch.first[1:] - 1].tolist()
+        found = [(-at, parse_labels(batch.label_bytes(index))) for index, at in enumerate(last_ms)]
+        return [labels for _, labels in sorted(found, key=lambda each: (each[0], selector_text(each[1])))]
 
     def _is_published_as(self, series: Labels, labels: Labels) -> bool:
         """Whether a series is published with these labels, or with these but for what a scrape adds."""

@@ -47,13 +47,3 @@ def duration(seconds: float) -> str:
     """A duration, in whole minutes from two minutes on: `3h12m`."""
     whole = max(0, round(seconds))
     return format_duration(1000 * (whole if whole < 120 else whole // 60 * 60))
-
-
-_HIDDEN = {code: f"\\u{code:04x}" for code in (*range(32), 127, *range(0x80, 0xA0), 0x200E, 0x200F, 0x061C,
-                                              *range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # fmt: skip
-
-
-def visible(text: str) -> str:
-    """A text from outside with what can't be seen but changes how the rest is read, such as right-to-left marks,
-    spelled out."""
-    return text.translate(_HIDDEN)

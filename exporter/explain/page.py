@@ -9,12 +9,11 @@ from html import escape
 from exporter.explain import words
 from exporter.explain.chart import SIZES, Point, chart
 from exporter.explain.explainer import Explanation
-from exporter.explain.formats import visible
 from exporter.explain.question import ExplainError, Question
 from exporter.explain.recording import without_name
 from exporter.explain.timeline import DAY_S, Timeline
 from exporter.publish.explain_link import explain_path, selector_text
-from exporter.publish.style import document, section
+from exporter.publish.style import document, section, shown_lines, visible
 
 _HEAD = (
     '<h1><a href="/">anomaly-exporter</a></h1><span class="soft">why this verdict?</span>'
@@ -46,7 +45,7 @@ def error_html(error: ExplainError, question: Question, queries: Sequence[str]) 
     kind = "odd" if error.status < 500 else "bad"
     title = {503: "Busy", 502: "The source does not answer", 504: "The source does not answer in time"}
     heading = title.get(error.status, "Nothing to explain")
-    body = f'<p class="verdict {kind}">{heading}</p><div class="card"><p>{escape(str(error))}</p>{listed}</div>\n'
+    body = f'<p class="verdict {kind}">{heading}</p><div class="card"><p>{shown_lines(str(error))}</p>{listed}</div>\n'
     return document(f"{heading} - anomaly-exporter", _HEAD, body + section("Ask", form(question, queries)), _FOOT)
 
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from exporter.explain import words
 from exporter.explain.explainer import Explanation
-from exporter.explain.formats import visible
 from exporter.explain.question import ExplainError
 from exporter.explain.recording import without_name
 from exporter.explain.timeline import DAY_S, Timeline
 from exporter.publish.explain_link import selector_text
+from exporter.publish.style import visible
 
 _WIDTH = 80
 _NAMES = 14  # columns for the names of rows

@@ -12,7 +12,7 @@ from html import escape
 
 from exporter.publish.explain_link import explain_path
 from exporter.publish.label_text import label_text
-from exporter.publish.style import POLICY, document, section
+from exporter.publish.style import POLICY, document, section, shown, shown_lines
 
 __all__ = ["PAGE_POLICY", "Landing", "LandingRow", "LandingUnit", "duration", "page_html"]
 
@@ -179,12 +179,12 @@ def _absent_table(rows: Sequence[LandingRow], *, with_tenant: bool, explains: bo
 def _series_cell(row: LandingRow, with_tenant: bool, explains: bool) -> str:
     labels = label_text(sorted(row.labels.items())).decode().strip()
     labels = labels if len(labels) <= _LONGEST_LABELS else labels[:_LONGEST_LABELS] + "…"
-    owner = f"{escape(row.tenant)} / " if with_tenant else ""
+    owner = f"{shown(row.tenant)} / " if with_tenant else ""
     link = ""
     if explains:
         path = explain_path(row.query, row.labels, tenant=row.tenant, model=row.model)
         link = f' <a href="{escape(path)}">explain</a>'
-    return f'<td>{owner}{escape(row.query)}{link}<br><code class="soft long">{escape(labels)}</code></td>'
+    return f'<td>{owner}{shown(row.query)}{link}<br><code class="soft long">{shown(labels)}</code></td>'
 
 
 def _unit_table(units: Sequence[LandingUnit], *, with_tenant: bool) -> str:
@@ -203,23 +203,23 @@ def _urgency(unit: LandingUnit) -> tuple[bool, bool, int, str, str]:
 
 
 def _unit_row(unit: LandingUnit, *, with_tenant: bool) -> str:
-    owner = f"{escape(unit.tenant)} / " if with_tenant else ""
-    error = f'<p class="error">{escape(unit.error)}</p>' if unit.error else ""
-    notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in unit.notes[:_MOST_NOTES])
+    owner = f"{shown(unit.tenant)} / " if with_tenant else ""
+    error = f'<p class="error">{shown_lines(unit.error)}</p>' if unit.error else ""
+    notes = "".join(f'<p class="soft">{shown_lines(note)}</p>' for note in unit.notes[:_MOST_NOTES])
     chips = f'<span class="chip bad">{unit.anomalous:,} anomalous</span>' if unit.anomalous else ""
     chips += "".join(_chip(state, count) for state, count in unit.states.items() if count)
     if unit.loaded < 1:
         chips += f'<span class="chip">reading its window: {100 * unit.loaded:.0f} %</span>'
     age = "none yet" if unit.verdict_age_s is None else f"{duration(unit.verdict_age_s)} old"
     return (
-        f'<td>{owner}{escape(unit.query)}<br><code class="soft long">{escape(unit.expr)}</code>{error}{notes}</td>'
+        f'<td>{owner}{shown(unit.query)}<br><code class="soft long">{shown_lines(unit.expr)}</code>{error}{notes}</td>'
         f"<td>{chips or '<span class=soft>none</span>'}</td>{_number_cell('newest verdict', age)}"
     )
 
 
 def _chip(state: str, count: int) -> str:
     kind = {"ok": " ok", "failed": " bad", "absent": " bad"}.get(state, "")
-    return f'<span class="chip{kind}">{count:,} {escape(state)}</span>'
+    return f'<span class="chip{kind}">{count:,} {shown(state)}</span>'
 
 
 def _number(x: float) -> str:

@@ -102,6 +102,27 @@ POLICY = (
 )
 
 
+_HIDDEN = {code: f"\\u{code:04x}" for code in (*range(32), 127, *range(0x80, 0xA0), 0x200E, 0x200F, 0x061C,
+                                              *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)}  # fmt: skip
+_HIDDEN_IN_LINES = {code: text for code, text in _HIDDEN.items() if code not in (9, 10)}
+
+
+def visible(text: str) -> str:
+    """A text from outside with what can't be seen but changes how the rest is read, such as right-to-left marks,
+    spelled out."""
+    return text.translate(_HIDDEN)
+
+
+def shown(text: str) -> str:
+    """A text from outside, visible, as markup."""
+    return escape(visible(text))
+
+
+def shown_lines(text: str) -> str:
+    """The same for a text that may have lines."""
+    return escape(text.translate(_HIDDEN_IN_LINES))
+
+
 def document(title: str, head: str, body: str, foot: str) -> str:
     """A whole page. `title` is any text; `head`, `body` and `foot` are markup."""
     return (

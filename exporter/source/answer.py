@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from exporter.config.secret import hide
 from exporter.errors import SourceGarbled
 from exporter.samples import SampleBatch
 
@@ -42,8 +43,11 @@ class Envelope:
 
 
 def plain_text(text: str, limit: int = TEXT_LIMIT) -> str:
-    """A server's words for a log line: control characters and runs of blanks become one blank, then trimmed."""
-    shown = " ".join("".join(c if c.isprintable() else " " for c in text[: 8 * limit]).split())
+    """A server's words for a log line: control characters and runs of blanks become one blank, then trimmed.
+
+    Secrets of ours that the server repeats are taken out.
+    """
+    shown = " ".join("".join(c if c.isprintable() else " " for c in hide(text)[: 8 * limit]).split())
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 

@@ -16,7 +16,7 @@ import requests
 from requests.auth import AuthBase
 
 from exporter.config.schema import Authorization, BasicAuth, Header, HttpConfig, OAuth2
-from exporter.config.secret import Secret, mask_url
+from exporter.config.secret import MASK, Secret, hide, mask_url, remember
 from exporter.errors import SourceError, SourceRefused, SourceUnavailable
 from exporter.source.transport import tls_advice
 
@@ -74,7 +74,9 @@ def basic_text(auth: BasicAuth) -> str:
     """The value of an Authorization header for Basic; user and password go out as UTF-8."""
     user = read_file(auth.username_file, "username") if auth.username_file else auth.username
     password = read_file(auth.password_file, "password") if auth.password_file else auth.password.reveal()
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
+    remember(encoded)
+    return f"Basic {encoded}"
 
 
 def authorization_text(auth: Authorization) -> str:
@@ -117,6 +119,7 @@ def read_file(path: str, what: str) -> str:
     if not text or len(data) > MAX_FILE_BYTES:
         fault = "empty" if not text else "too large"
         raise SourceUnavailable(f"the {what} in {path} is {fault}", reason="credentials")
+    remember(text)
     return text
 
 
@@ -166,6 +169,7 @@ class Tokens:
         if not isinstance(token, str) or not token or not isinstance(kind, str) or not _KIND.fullmatch(kind):
             raise self._failed("the answer holds no access_token", SourceUnavailable)
         kind = "Bearer" if kind.lower() == "bearer" else kind
+        remember(token)
         self._text = f"{kind} {header_value(token, 'the token server')}"
         self._good_until = asked_at + lifetime_s(answer.get("expires_in"))
         self._client_secret = secret
@@ -240,7 +244,7 @@ def _first_bytes(chunks: Iterable[bytes]) -> bytes:
 
 def _told(body: bytes, secret: str) -> str:
     """The server's own words: one line, not endless, and without the secret should it repeat that."""
-    text = body.decode(errors="replace")
-    if secret:
-        text = text.replace(secret, "<secret>")
+    text = hide(body.decode(errors="replace"))
+    if secret:  # also where it is too short to be looked for elsewhere
+        text = text.replace(secret, MASK)
     return "".join(sign if sign.isprintable() else " " for sign in text)[:_TOLD_CHARS].strip()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from exporter.config.secret import hide
 from exporter.numtext import time_ms
 from exporter.samples import SampleBatch
 from exporter.source.answer import Answer, Body, Envelope, garbled, open_envelope, plain_text
@@ -39,7 +40,7 @@ def _parse(body: Body, origin: str) -> object:
     try:
         parsed: object = json.loads(text, parse_float=str, strict=False)
     except (ValueError, RecursionError) as error:
-        start = plain_text(text[:80])
+        start = plain_text(hide(text[:4096])[:80])
         what = f"answered {len(body)} bytes that are not JSON ({error}); they start with: {start}"
         raise garbled(origin, what) from error
     return parsed

@@ -21,7 +21,7 @@ RULES = {"groups"}
 VMANOMALY = {"schedulers", "models", "reader", "writer"}
 EXAMPLES = [(name, block.text) for name in NAMES for block in blocks(page(name)) if block.language in ("yaml", "yml")]
 IDS = [f"{name}: {text.splitlines()[0]}" for name, text in EXAMPLES]
-ENVIRON = {"MIMIR_PASSWORD": "a", "CLIENT_SECRET": "b", "API_KEY": "c"}
+ENVIRON = {"MIMIR_PASSWORD": "a", "CLIENT_SECRET": "b", "API_KEY": "c", "REPLICA": "a"}
 
 
 def keys(text: str) -> set[str]:

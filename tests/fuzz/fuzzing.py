@@ -76,11 +76,10 @@ def run_target(name: str, seconds: int, found: Path, longest_bytes: int) -> Outc
         command = [
             sys.executable, str(HERE / "one_target.py"), name, f"-max_total_time={seconds}",
             f"-max_len={longest_bytes}", f"-rss_limit_mb={_MOST_MEMORY_MB}", f"-timeout={_SLOWEST_INPUT_S}",
-            f"-report_slow_units={_SLOWEST_INPUT_S}", "-print_final_stats=1", f"-artifact_prefix={found}/{name}-", fresh, str(HERE / "corpus" / name),
+            f"-report_slow_units={_SLOWEST_INPUT_S}", "-print_final_stats=1", f"-artifact_prefix={found}/{name}-",
+            fresh, str(HERE / "corpus" / name),
         ]  # fmt: skip
-        done = subprocess.run(  # noqa: S603 -- ourselves
-            command, capture_output=True, timeout=seconds + _PATIENCE_S, check=False
-        )
+        done = subprocess.run(command, capture_output=True, timeout=seconds + _PATIENCE_S, check=False)
     told = (done.stdout + done.stderr).decode("utf-8", "replace")
     findings = tuple(sorted(path.name for path in set(found.iterdir()) - before))
     (found / f"{name}.log").write_text(told[-200_000:], "utf-8")

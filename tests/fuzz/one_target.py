@@ -1,4 +1,7 @@
-"""One fuzz target under atheris, in a process of its own: python tests/fuzz/one_target.py TARGET [libFuzzer's flags]."""
+"""One fuzz target under atheris, in a process of its own.
+
+python tests/fuzz/one_target.py TARGET [libFuzzer's flags]
+"""
 
 from __future__ import annotations
 

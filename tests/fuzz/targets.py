@@ -35,6 +35,7 @@ TARGETS: Mapping[str, Target] = {
     "remote_writing": Target("remote_writing"),
     "numbers": Target("numbers", ("naive",), 128),
     "questions": Target("questions", longest_bytes=512),
+    "relabelling": Target("relabelling", ("naive",), 256),
     "backtest_files": Target("backtest_files", longest_bytes=1024),
 }
 

@@ -382,7 +382,11 @@ def test_scrapes_run_side_by_side(server: WebServer, exporter: Exporter) -> None
     both = WebServer("127.0.0.1:0", Routes(metrics, lambda: (True, ""), None, str, lambda: Landing("", [], [], [])))
     both.start()
     answers: list[int] = []
-    threads = [threading.Thread(target=lambda n=n: answers.append(ask(both, f"/metrics?{n}").status_code)) for n in (1, 2)]
+
+    def scrape(number: int) -> None:  # equal ones would share one answer
+        answers.append(ask(both, f"/metrics?{number}").status_code)
+
+    threads = [threading.Thread(target=scrape, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -35,10 +35,20 @@ def chromium() -> str:
 
 def dom(url: str, folder: Path, *, width: int = 360, flags: tuple[str, ...] = ()) -> str:
     """The document after its scripts have run, as HTML."""
+    return _dumped(url, folder, width, flags)[0]
+
+
+def dom_and_refusals(url: str, folder: Path) -> tuple[str, list[str]]:
+    """The same, and what the browser refused because of the page's policy (of its console)."""
+    shown, said = _dumped(url, folder, 360, ("--enable-logging=stderr", "--v=0"))
+    return shown, [line for line in said.splitlines() if "Content Security Policy" in line]
+
+
+def _dumped(url: str, folder: Path, width: int, flags: tuple[str, ...]) -> tuple[str, str]:
     command = [chromium(), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/chromium"]
     command += [f"--window-size={width},900", "--virtual-time-budget=5000", *flags, "--dump-dom", url]
     done = subprocess.run(command, capture_output=True, timeout=120, check=True)
-    return done.stdout.decode("utf-8", "replace")
+    return done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
 
 
 def measured(html: str, folder: Path, *, width: int = 360) -> tuple[int, int, str]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from support.loopback import LoopbackServer, Request, http
 
 KIND = {"Content_Type": "application/json"}
-SPACING_S = 60
+SPACING_S = 1
 
 Way = Callable[[socket.socket, bytes], None]
 
@@ -78,6 +78,9 @@ class Landlord:
         with self._lock:
             self.asked.append((tenant, expr))
             self.auth[tenant] = request.headers.get("authorization", "")
+        if not request.path.endswith(("/query", "/query_range", "/values")):
+            connection.sendall(http(404, b"not here"))
+            return
         answer = self._answer(request, expr, tenant)
         self.ways.get(tenant, well)(connection, json.dumps(answer, separators=(",", ":")).encode())
 

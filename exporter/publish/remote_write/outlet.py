@@ -78,6 +78,10 @@ class Outlet:
             routes[tenant] = known  # of a generation: `adopt` puts an empty one in its place
         return known
 
+    def takes(self, tenant: str) -> bool:
+        """Whether there is a target for the samples of a tenant."""
+        return bool(self._of(tenant))
+
     def put(self, unit: str, cycle_ms: int, encoded: Encoded, tenant: str = "") -> None:
         """Queue samples of one cycle of a unit of a tenant for its targets; never waits for a receiver."""
         for sender in self._of(tenant):

@@ -15,6 +15,7 @@ import requests
 import urllib3
 
 from exporter.config.schema import RemoteWrite
+from exporter.config.secret import hide
 from exporter.errors import SourceError, causes
 from exporter.retry_after import retry_after_s
 
@@ -141,8 +142,8 @@ def _start_of(response: requests.Response, deadline_s: float) -> bytes:
 
 
 def plain_words(text: str) -> str:
-    """A receiver's words for a log line: printable, on one line, not endless."""
-    shown = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    """A receiver's words for a log line: printable, on one line, not endless, without secrets of ours."""
+    shown = " ".join("".join(sign if sign.isprintable() else " " for sign in hide(text)).split())
     return shown if len(shown) <= _TOLD_CHARS else shown[: _TOLD_CHARS - 1] + "…"
 
 

@@ -98,8 +98,10 @@ def _openmetrics(rows: Rows) -> bytes:
 
 
 def _incident_rows(choices: Choices) -> bytes:
-    rows = [f'{1_700_000_000 + choices.below(1000)},{1_700_001_000 + choices.below(1000)},q,"{{a=""{choices.text(4)}""}}"'
-            for _ in range(choices.below(4))]  # fmt: skip
+    rows = []
+    for _ in range(choices.below(4)):
+        start_s, end_s = (1_700_000_000 + choices.below(2000) for _ in range(2))
+        rows.append(f'{start_s},{end_s},q,"{{a=""{choices.text(4)}""}}"')
     return ("start,end,query,labels\n" + "\n".join(rows)).encode()
 
 
@@ -109,8 +111,7 @@ def _read(raw: bytes, suffix: str) -> Samples | None:
         try:
             return read_file(file.name)
         except BacktestError as error:
-            assert str(error)
-            return None
+            return _said(error)
 
 
 def _samples(raw: bytes, suffix: str) -> None:
@@ -131,7 +132,12 @@ def _incidents(raw: bytes, suffix: str) -> None:
         try:
             found = read_incidents(file.name)
         except BacktestError as error:
-            assert str(error)
-            return
+            return _said(error)
     assert found
     assert all(one.start_s <= one.end_s for one in found)
+    return None
+
+
+def _said(error: BacktestError) -> None:
+    """A refusal is a message."""
+    assert str(error)

@@ -74,12 +74,11 @@ def _any(text: str) -> None:
     try:
         labels = parse_selector(text)
     except ExplainError as error:
-        assert str(error).isprintable()
-        assert len(str(error)) < 500
-        return
+        return _said(error)
     assert all(isinstance(name, str) and value for name, value in labels.items())
     again = "{" + ",".join(f"{quoted(name)}={quoted(value)}" for name, value in labels.items()) + "}"
     assert parse_selector(again) == labels
+    return None
 
 
 def _time(choices: Choices) -> None:
@@ -91,7 +90,13 @@ def _time(choices: Choices) -> None:
     try:
         found = parse_time(text, NOW_S)
     except ExplainError as error:
-        assert str(error).isprintable()
-        return
+        return _said(error)
     assert math.isfinite(found)
     assert 0 <= found <= NOW_S + 1
+    return None
+
+
+def _said(error: ExplainError) -> None:
+    """A refusal can be shown, whatever was asked."""
+    assert str(error).isprintable()
+    assert len(str(error)) < 500

@@ -1,4 +1,4 @@
-"""The byte scanner of query answers beside the JSON parser: the same samples, labels and remarks, or neither takes it."""
+"""The byte scanner of query answers beside the JSON parser: the same samples, labels and remarks, or no answer."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _admitted(answer: Answer) -> list[dict[str, str]]:
     """The labels of the rows that the series of an answer get, once each; a lone surrogate is spelt in two ways."""
     table = SeriesTable()
     table.admit(answer.batch, table.find(answer.batch))
-    rows = ([pair for pair in table.labels(row).items()] for row in range(table.rows))
+    rows = (table.labels(row).items() for row in range(table.rows))
     return [{name.replace("\ufffd", "?"): value.replace("\ufffd", "?") for name, value in own} for own in rows]
 
 

@@ -16,6 +16,7 @@ from exporter import names
 from exporter.config import QueueConfig, RemoteWrite
 from exporter.names import ABSENT, SCORE, VALUE
 from exporter.publish.exposition import Page
+from exporter.publish.remote_write.labels import label_fields
 from exporter.publish.remote_write.metrics import WriteMetrics
 from exporter.publish.remote_write.outlet import Outlet
 from exporter.publish.remote_write.unit_writer import UnitWriter
@@ -237,3 +238,15 @@ def test_backfill_with_times_of_their_own_and_a_stop(stand):
     stop = threading.Event()
     stop.set()
     assert writer.backfill(ROWS, times_ms + 60_000, {(SCORE, "robust_band"): np.ones((2, 2))}, stop) == 0
+
+
+def test_external_labels_are_added_where_there_is_none_of_the_name(stand: Stand) -> None:
+    external = (("a", "never"), ("cluster", "eu"), ("model", "of signals"))
+    writer = UnitWriter(stand.outlet, "other", names.FAMILIES, ["shesd"], external)
+    writer.set_row(0, "shesd", [("b", "y"), ("model", "shesd")])
+    writer.set_row(1, "shesd", [("a", "x"), ("model", "shesd")])
+    written = [writer._labels["shesd"].fields(row) for row in range(2)]
+    assert [label_fields(labels)[0] for labels in (
+        [("a", "never"), ("b", "y"), ("cluster", "eu"), ("model", "shesd")],
+        [("a", "x"), ("cluster", "eu"), ("model", "shesd")],
+    )] == written  # fmt: skip

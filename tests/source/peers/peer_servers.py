@@ -43,7 +43,10 @@ class Peer:
 
     def __call__(self, request: Request, connection: socket.socket) -> None:
         self.requests.append(request)
-        connection.sendall(self._span(request.form) if "start" in request.form else self._instant(request.form))
+        if not request.path.endswith(("/query", "/query_range")):
+            connection.sendall(http(404, "404 page not found\n"))
+        else:
+            connection.sendall(self._span(request.form) if "start" in request.form else self._instant(request.form))
 
     def asked(self, text: str) -> int:
         """How many questions hold a text."""
@@ -97,8 +100,14 @@ class Peer:
         if expr == "count(up)":
             up = self.up_since_s is not None and at >= max(self.up_since_s, self.reaches_s)
             return http(200, success("vector", [{"metric": {}, "value": [at, "3"]}] if up else []))
+        if _RANGED.fullmatch(expr):
+            result = [{"metric": one["metric"], "value": one["values"][0]} for one in self._matrix(expr, [at])]
+            return http(200, success("vector", result))
+        if expr == "1":
+            return http(200, success("scalar", [at, "1"]))
         found = _RAW.fullmatch(expr)
-        assert found, expr
+        if not found:  # what `plan` looks behind an expression for
+            return http(422, of("execution", "this server knows no such expression"))
         seen_ms = round((at - self.shows_after_s) * 1000)
         whole = {name: self._within(samples, round(at * 1000), int(found[2])) for name, samples in self.series.items()}
         inside = {name: [point for point in points if point[0] <= seen_ms] for name, points in whole.items()}
