@@ -106,8 +106,7 @@ def make_client(
 def make_reader(config: Config, client: Client, query: Query) -> Reader:
     """The reader of one query through a client."""
     source = config.source
-    if query.limits.query_timeout_s:
-        client = replace(client, timeout_s=query.limits.query_timeout_s)
+    client = replace(client, asker=query.name, timeout_s=query.limits.query_timeout_s or client.timeout_s)
     return Reader(
         client, query.expr, query.step_s, source.max_points_per_query, source.max_in_flight, source.remote_read
     )

@@ -3,6 +3,9 @@
 It opens after some calls in a row have failed for want of a server (no connection, no answer in time, 5xx, 429, 401,
 403). Then nothing is asked for a while, a single call tries again, and what becomes of that decides. A query that the
 server refuses (400, 404, 422) is an answer: it says that the server is there.
+
+A server may also fail some queries only, time after time: those must not hold back the others. So it stays closed while
+any query has lately been answered, and refuses a query only if that has failed itself.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ _NOT_OF_THE_SERVER = ("stopped", OPEN_REASON)
 _DOUBLINGS = 30  # of a pause: beyond, a float overflows long after the limit
 
 State = Literal["closed", "open", "probing"]
+# How a call was let through: as it is closed, as its query has not failed, as the pause is over.
+Way = Literal["usual", "beside", "due"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,9 @@ class Breaker:
         self._since_s = 0.0
         self._probing = False
         self._last: SourceError | None = None
+        self._began_s = clock()  # no query has had its turn yet
+        self._answered: dict[str, float] = {}  # by asker, when it last was; of one that has failed since, it is gone
+        self._failed: set[str] = set()  # askers whose last call has
 
     @property
     def is_open(self) -> bool:
@@ -80,60 +88,64 @@ class Breaker:
         """Seconds until the next try; 0 when closed, or when the next call is the try."""
         return max(0.0, self._until_s - self._clock()) if self._open else 0.0
 
-    def refuse(self) -> None:
+    def refuse(self, asker: str = "") -> None:
         """Raise what the last call met while the breaker is not closed, with the reason ``circuit_open``."""
         with self._lock:
-            if self._open:
+            if self._open and asker in self._failed:
                 raise self._refusal()
 
     @contextlib.contextmanager
-    def call(self) -> Iterator[bool]:
-        """One call, with all its attempts; gives whether it is the single try, which should make one attempt only.
+    def call(self, asker: str = "") -> Iterator[bool]:
+        """One call of a query, with all its attempts; gives whether it is a try, which should make one attempt only.
 
-        Raises as ``refuse`` while it is not due.
+        Raises as ``refuse`` while none is due.
         """
-        probing = self._enter()
+        way = self._enter(asker)
         try:
-            yield probing
+            yield way != "usual"
         except SourceError as error:
-            self._leave(error, probing=probing)
+            self._leave(asker, way, error)
             raise
         except BaseException:
-            self._leave(None, probing=probing, told=False)
+            self._leave(asker, way, None, told=False)
             raise
-        self._leave(None, probing=probing)
+        self._leave(asker, way, None)
 
-    def _enter(self) -> bool:
+    def _enter(self, asker: str) -> Way:
         with self._lock:
             if not self._open:
-                return False
+                return "usual"
+            if asker not in self._failed:
+                return "beside"  # it may fare better than those that have
             if self._probing or self._clock() < self._until_s:
                 raise self._refusal()
             self._probing = True
         self._heard(Change("probing"))
-        return True
+        return "due"
 
     def _refusal(self) -> SourceUnavailable:
         # In the words of the failure itself, which do not change from cycle to cycle: they are logged once.
         last = self._last
         return SourceUnavailable(str(last), reason=OPEN_REASON, status=last.status if last else 0)
 
-    def _leave(self, error: SourceError | None, *, probing: bool, told: bool = True) -> None:
+    def _leave(self, asker: str, way: Way, error: SourceError | None, *, told: bool = True) -> None:
         with self._lock:
-            self._probing = self._probing and not probing
+            self._probing = self._probing and way != "due"
             if not told or (error is not None and error.reason in _NOT_OF_THE_SERVER):
                 change = None
             elif error is not None and is_away(error):
-                change = self._fail(error, probing=probing)
+                change = self._fail(asker, way, error)
             else:
-                change = self._close(probing=probing)
+                change = self._close(asker, way)
         if change is not None:
             self._heard(change)
 
-    def _fail(self, error: SourceError, *, probing: bool) -> Change | None:
+    def _fail(self, asker: str, way: Way, error: SourceError) -> Change | None:
         self._last = error
         self._failures += 1
-        if not probing and (self._open or self._failures < FAILURES):
+        self._failed.add(asker)
+        self._answered.pop(asker, None)
+        if way != "due" and (self._open or self._failures < FAILURES or self._is_there()):
             return None
         if not self._open:
             self._since_s = self._clock()
@@ -144,9 +156,16 @@ class Breaker:
         self._until_s = self._clock() + pause_s
         return Change("open", self._failures, pause_s, str(error))
 
-    def _close(self, *, probing: bool) -> Change | None:
-        if self._open and not probing:
+    def _is_there(self) -> bool:
+        """Whether the server has answered any query lately that has not failed since, or may yet."""
+        newest_s = max(self._answered.values(), default=self._began_s)
+        return self._clock() - newest_s < self.longest_s
+
+    def _close(self, asker: str, way: Way) -> Change | None:
+        if self._open and way == "usual":
             return None  # asked before the failures: says nothing about now
+        self._failed.discard(asker)
+        self._answered[asker] = self._clock()
         was_open, self._open = self._open, False
         self._failures = self._opened = 0
         return Change("closed", closed_for_s=self._clock() - self._since_s) if was_open else None

@@ -44,7 +44,8 @@ class Client:
     later than that after the first, so a call ends within about twice of it. ``max_body_bytes`` bounds an answer,
     unpacked too. ``params`` go along in the URL of every request. ``observe(outcome, body_bytes)`` is called after
     each attempt with "ok" or one of ``faults.REASONS``, from the calling thread. Setting ``stop`` ends waits and
-    downloads early. ``slots`` bounds the requests under way at once, whichever query they are for. ``clock`` knows how
+    downloads early. ``slots`` bounds the requests under way at once, whichever query they are for;
+    ``asker`` is the query, for the breaker. ``clock`` knows how
     far ours is from the server's.
 
     Calls may come from several threads. They raise SourceUnavailable (after the retries), SourceRefused,
@@ -65,6 +66,7 @@ class Client:
     slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(4))
     clock: Clock = field(default_factory=Clock)
     breaker: Breaker | None = None
+    asker: str = ""
     _post: bool = True
 
     def __post_init__(self) -> None:
@@ -88,7 +90,7 @@ class Client:
         """
         origin = self.origin(endpoint)
         if self.breaker is not None:
-            self.breaker.refuse()
+            self.breaker.refuse(self.asker)
         bounds = Bounds(self.max_body_bytes, time.monotonic() + self.timeout_s, self.stop)
         with self.slots, self._send_bytes(endpoint, data, headers) as response:
             if response.status_code != 200:
@@ -108,7 +110,7 @@ class Client:
         """Send a form to ``/api/v1/<endpoint>`` and return the body; retries what may go better the next time."""
         if self.breaker is None:
             return self._patiently(endpoint, form, self.retries)
-        with self.breaker.call() as probing:
+        with self.breaker.call(self.asker) as probing:
             return self._patiently(endpoint, form, 0 if probing else self.retries)
 
     def _patiently(self, endpoint: str, form: Mapping[str, str], retries: int) -> bytearray:

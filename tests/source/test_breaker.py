@@ -21,11 +21,12 @@ class Patient:
         self.now_s = 1000.0
         self.told: list[Change] = []
         self.breaker = Breaker(longest_s, self.told.append, lambda: self.now_s)
+        self.now_s += longest_s  # every query has had its turn
 
-    def call(self, error: SourceError | None = None) -> str:
+    def call(self, error: SourceError | None = None, asker: str = "") -> str:
         """What became of a call that meets this: "ok", or the reason."""
         try:
-            with self.breaker.call():
+            with self.breaker.call(asker):
                 if error is not None:
                     raise error
         except SourceError as met:
@@ -142,6 +143,56 @@ def test_a_stop_says_nothing_about_the_server() -> None:
     assert not here.breaker.is_open
 
 
+def test_queries_that_always_fail_hold_back_no_other() -> None:
+    here = Patient(longest_s=120)
+    here.now_s -= 120  # from the first cycle on
+    for _ in range(20):  # cycles of a minute
+        for bad in ("a", "b", "c", "d"):
+            assert here.call(DOWN, bad) == "refused_connection"
+        assert here.call(asker="good") == "ok"
+        here.now_s += 60
+    assert here.told == []
+
+
+def test_a_server_that_is_away_is_not_held_open_by_what_it_answered_before() -> None:
+    here = Patient(longest_s=120)
+    assert here.call(asker="hourly") == "ok"
+    for _ in range(3):
+        here.call(DOWN, "a")
+        here.now_s += 60
+    assert here.breaker.is_open
+
+
+def test_a_query_that_has_not_failed_is_let_through_and_its_answer_closes() -> None:
+    here = Patient(longest_s=120)
+    here.call(asker="hourly")
+    here.now_s += 3000
+    for _ in range(FAILURES):
+        here.call(DOWN, "a")
+    assert here.call(asker="a") == "circuit_open"
+    assert here.call(asker="hourly") == "ok"
+    assert not here.breaker.is_open
+    assert here.call(asker="a") == "ok"
+
+
+def test_what_fails_beside_the_try_is_asked_once_and_changes_no_pause() -> None:
+    here = Patient(longest_s=120)
+    for _ in range(FAILURES):
+        here.call(DOWN, "a")
+    wait_s = here.breaker.wait_s()
+    with here.breaker.call("b") as probing:
+        assert probing
+    here.call(DOWN, "a")
+    here.now_s += 200
+    for _ in range(2 * FAILURES):
+        here.call(DOWN, "a")
+    pauses = len(here.told)
+    assert here.call(DOWN, "c") == "refused_connection"
+    assert here.call(asker="c") == "circuit_open"
+    assert len(here.told) == pauses
+    assert wait_s > 0
+
+
 def test_a_try_that_ends_in_a_mistake_of_ours_is_not_lost() -> None:
     here = Patient()
     here.open()
@@ -179,7 +230,8 @@ def test_the_longest_pause_follows_the_interval() -> None:
 
 
 def test_a_client_asks_once_in_a_try_and_not_at_all_while_it_is_open(serve, session) -> None:
-    server = serve(lambda request, connection: connection.sendall(b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n"))
+    answer = b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    server = serve(lambda request, connection: connection.sendall(answer))
     here = Patient()
     client = Client(server.url, session, backoff_s=0.001, timeout_s=5, breaker=here.breaker)
     for _ in range(FAILURES):
