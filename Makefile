@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint rules dashboards pictures bench-quality bench-speed setup system clean
+.PHONY: demo test lint rules dashboards pictures bench-quality bench-speed fuzz soak setup system clean
 
 demo: $(STAMP) system
 	@$(BIN)/anomaly-exporter demo
@@ -43,6 +43,21 @@ SCALE ?= 100k
 
 bench-speed: $(STAMP) system
 	$(BIN)/python -m bench.speed --scale $(SCALE) --write BENCHMARKS.md
+
+# How long each fuzz target runs, in a process of its own.
+FUZZ_SECONDS ?= 60
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]'
+	$(BIN)/python tests/fuzz/fuzzing.py --seconds $(FUZZ_SECONDS)
+
+# The whole program beside a real Prometheus, with faults.
+SOAK_MINUTES ?= 30
+SOAK_SERIES ?= 10000
+SOAK_SEED ?= 1
+
+soak: $(STAMP) system
+	$(BIN)/python -m bench.soak --minutes $(SOAK_MINUTES) --series $(SOAK_SERIES) --seed $(SOAK_SEED)
 
 setup: $(STAMP) system
 

@@ -153,6 +153,20 @@ def test_the_history_goes_through_all_pods(exporter: Exporter) -> None:
     assert told["window"]["samples"] > 500, told["window"]
 
 
+def test_a_collision_is_told_where_the_verdict_is_explained(exporter: Exporter) -> None:
+    remarks = {app: explained(exporter, {"app": app}).json()["remarks"] for app in ("db", "web")}
+    words = "2 series of the source have become it lately, and only one at a time is watched"
+    assert any(words in remark for remark in remarks["db"]), remarks
+    assert not any("become it" in remark for remark in remarks["web"]), remarks
+
+
+def test_labels_that_several_results_have_are_refused_with_a_choice(exporter: Exporter) -> None:
+    answer = explained(exporter, {"job": "cluster"})
+    assert answer.status_code == 400
+    assert "3 results have these labels" in answer.json()["error"]
+    assert {one["workload"] for one in answer.json()["candidates"]} == {"api", "db", "web"}
+
+
 def test_its_own_labels_lead_to_a_series_too(exporter: Exporter) -> None:
     own = {"app": "web", "pod": "web-1", "job": "cluster", "instance": "one"}
     told = explained(exporter, own).json()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from support.replicas import LookingBack, Replica, by_key, differing
+from support.replicas import Observant, Replica, by_key, differing
 from support.watched import DAY, NOW, SERIES, Make
 
 from exporter.config import Query
@@ -62,7 +62,7 @@ def run(
     `away` the cycles without a sample of any series."""
     rng = np.random.default_rng(3)
     query = Query("m", "m", interval_s=INTERVAL_S, step_s=300, window_s=2 * DAY, min_history_s=3600, **settings)
-    store, replicas = LookingBack(plain=plain, step_s=300), dict[str, Replica]()
+    store, replicas = Observant(plain=plain, step_s=300), dict[str, Replica]()
     times = np.arange(NOW - 2.2 * DAY, NOW + cycles * INTERVAL_S, INTERVAL_S) - 2.0
     made = {kind: make(times, np.random.default_rng(seed)) for seed, (kind, make) in enumerate(kinds.items())}
     before_s = 0.0

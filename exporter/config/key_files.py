@@ -33,7 +33,7 @@ def no_password() -> NoReturn:
     raise ValueError("the private key is encrypted")
 
 
-def stamp(path: str) -> tuple[int, ...]:
+def file_stamp(path: str) -> tuple[int, ...]:
     """What changes when a file is written, replaced or made readable; empty when it is not there."""
     try:
         found = os.stat(path) if path else None  # noqa: PTH116 - one call per request

@@ -6,10 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 import requests
 
-from exporter.config import load
+from exporter.config import MASK, load, mask_url
 from exporter.connections import Sessions, make_client
 from exporter.discovery import discovered
 from exporter.explain.document import explanation_json
@@ -56,16 +57,25 @@ def explain(
 def running_hash(url: str) -> str:
     """The hash of the config that an exporter at this address runs with: the first line of its page /config.
 
-    Raises ExplainError when it does not say.
+    The address may hold a user and a password, which are not shown. Raises ExplainError when it does not say.
     """
     address = f"{url.rstrip('/')}/config"
+    shown = shorten(mask_url(address))
     try:
         with requests.get(address, timeout=_EXPORTER_TIMEOUT_S, stream=True) as response:
             start = response.raw.read(_MOST_BYTES, decode_content=True) if response.ok else b""
     except (requests.RequestException, OSError) as error:
-        raise ExplainError(f"can't ask the exporter at {shorten(address)}: {shorten(str(error), 200)}") from error
+        raise ExplainError(f"can't ask the exporter at {shown}: {shorten(_without_login(str(error), url), 200)}") from None
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        raise ExplainError(f"{shown} asks for a user and a password: --exporter=https://user:password@host:9899")
     first = start.decode("utf-8", "replace").partition("\n")[0]
     if not first.startswith("# "):
-        raise ExplainError(f"{shorten(address)} is not the page of an exporter; --exporter is its address, such as"
+        raise ExplainError(f"{shown} is not the page of an exporter; --exporter is its address, such as"
                            " http://127.0.0.1:9899")  # fmt: skip
     return shorten(first[2:], 40)
+
+
+def _without_login(text: str, url: str) -> str:
+    """A library's words without the user and password of the URL that it was given."""
+    login = url.partition("//")[2].rpartition("@")[0]
+    return text.replace(login, MASK) if login else text

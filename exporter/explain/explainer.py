@@ -202,7 +202,8 @@ class _Case:
         published = self._publication(found, added, at_s, latest)
         cycles = self._cycles(cycle_s, at_s, published, latest)
         later = self._later(cycles, published)
-        recorded = record(self._reader(found.narrowed.expr), query, found.labels, [*cycles, *later], found.count, found.kin)
+        reader = self._reader(found.narrowed.expr)
+        recorded = record(reader, query, found.labels, [*cycles, *later], found.count, found.kin)
         offset = latest.offset if latest else None
         matched = match(query, recorded, cycles, published, offset, later)
         return self._explanation(found, at_s, recorded, matched, published, latest)

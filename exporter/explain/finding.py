@@ -202,7 +202,8 @@ class Search:
 
     def _with_kin(self, labels: Labels, published: Labels, remark: str) -> Found | None:
         """The series together with those that relabelling makes the same; None where that takes too many."""
-        narrowed = narrow(self._query.expr, self._relabelling.untouched(published) or {})
+        certain = self._relabelling.untouched(published) or {}
+        narrowed = narrow(self._query.expr, certain)
         count = self._reader_of(narrowed.expr).count(self._time_s)
         if count > _MOST_KIN:
             return None
@@ -210,6 +211,9 @@ class Search:
         def kin(series: Labels) -> bool:
             return self._relabelling.publish(dict(series)) == published
 
+        lately = sum(map(kin, self._kin_now(certain)))
+        if lately > 1:
+            remark += f"; {lately} series of the source have become it lately, and only one at a time is watched"
         cost = max(count, 1) if narrowed.plain or narrowed.pushed else self.count()
         return Found(labels, narrowed, cost, published, remark, kin)
 

@@ -115,7 +115,7 @@ def _summary(landing: Landing) -> str:
 def _form(units: Sequence[LandingUnit]) -> str:
     """Ask for the explanation of any series."""
     names = sorted({unit.query for unit in units})[:MOST_UNITS]
-    options = "".join(f"<option>{escape(name)}</option>" for name in names)
+    options = "".join(f"<option>{shown(name)}</option>" for name in names)
     tenant = any(unit.tenant for unit in units)
     of_tenant = f"<label>tenant{_INPUT.format('tenant', '')}</label>" if tenant else ""
     hint = escape('{job="api",instance="a:80"}')

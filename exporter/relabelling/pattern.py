@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re2
 
-_KEPT_SPAN = tuple[int, int]
+Span = tuple[int, int]
 
 
 class PatternError(ValueError):
@@ -21,7 +21,7 @@ class Match:
 
     __slots__ = ("_spans", "_text")
 
-    def __init__(self, text: bytes, spans: list[_KEPT_SPAN]) -> None:
+    def __init__(self, text: bytes, spans: list[Span]) -> None:
         self._text = text
         self._spans = spans
 

@@ -78,6 +78,8 @@ class Breaker:
         self._began_s = clock()  # no query has had its turn yet
         self._answered: dict[str, float] = {}  # by asker, when it last was; of one that has failed since, it is gone
         self._failed: set[str] = set()  # askers whose last call has
+        self._heard_s: dict[str, float] = {}  # by asker, when it last was answered, whatever came since
+        self._good: set[str] = set()  # askers that were answered until the server went
 
     @property
     def is_open(self) -> bool:
@@ -117,11 +119,17 @@ class Breaker:
                 return "usual"
             if asker not in self._failed:
                 return "beside"  # it may fare better than those that have
-            if self._probing or self._clock() < self._until_s:
+            if self._probing or not self._may_try(asker):
                 raise self._refusal()
             self._probing = True
         self._heard(Change("probing"))
         return "due"
+
+    def _may_try(self, asker: str) -> bool:
+        """Whether a try is due, and for this asker: one that failed before the others did may fail whatever the server
+        does, and lets them try first. Not for ever: they may have ended."""
+        over_s = self._clock() - self._until_s
+        return over_s >= 0 and (asker in self._good or not self._good or over_s > self.longest_s)
 
     def _refusal(self) -> SourceUnavailable:
         # In the words of the failure itself, which do not change from cycle to cycle: they are logged once.
@@ -149,6 +157,10 @@ class Breaker:
             return None
         if not self._open:
             self._since_s = self._clock()
+            gone_s = max(self._heard_s.values(), default=0.0) - self.longest_s
+            self._good = {each for each, heard_s in self._heard_s.items() if heard_s >= gone_s}
+        elif way == "due":
+            self._good.discard(asker)  # the others first
         self._open = True
         self._opened += 1
         pause_s = min(self.longest_s, FIRST_PAUSE_S * 2.0 ** min(self._opened - 1, _DOUBLINGS)) * random.uniform(0.5, 1)
@@ -165,7 +177,7 @@ class Breaker:
         if self._open and way == "usual":
             return None  # asked before the failures: says nothing about now
         self._failed.discard(asker)
-        self._answered[asker] = self._clock()
+        self._answered[asker] = self._heard_s[asker] = self._clock()
         was_open, self._open = self._open, False
         self._failures = self._opened = 0
         return Change("closed", closed_for_s=self._clock() - self._since_s) if was_open else None

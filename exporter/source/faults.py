@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import html
 import http.client
 import json
@@ -119,6 +120,9 @@ def translated(origin: str) -> Iterator[None]:
 def transport_error(origin: str, error: Exception) -> SourceError:
     """The error for a request that got no complete answer."""
     chain = list(causes(error))
+    for link in chain:  # the libraries take whatever keeps a connection from being made for a timeout
+        if isinstance(link, OSError) and link.errno in _NO_CONNECTION:
+            return unavailable(origin, _NO_CONNECTION[link.errno], "connection")
     for kinds, describe in _TRANSPORT:
         for link in chain:
             if isinstance(link, kinds):
@@ -171,6 +175,13 @@ def _describe_timeout(origin: str, error: BaseException) -> SourceError:
     return unavailable(origin, "no answer in time. Raise source.timeout or narrow the expr.", "timeout")
 
 
+_NO_HANDLE = "this process has too many open files. Raise their limit (ulimit -n, LimitNOFILE)."
+_NO_CONNECTION = {
+    errno.EMFILE: _NO_HANDLE, errno.ENFILE: _NO_HANDLE,
+    errno.EHOSTUNREACH: "no route to this host. Check source.url and the network.",
+    errno.ENETUNREACH: "no route to its network. Check source.url and the network.",
+    errno.EADDRNOTAVAIL: "no local port is left for a connection.",
+}  # fmt: skip
 _Url = (
     requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema,
     requests.exceptions.InvalidHeader, requests.exceptions.InvalidProxyURL,

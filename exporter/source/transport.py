@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import ssl
-import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 
+from exporter.config.key_files import as_file, file_stamp, no_password
 from exporter.config.schema import ProxyConfig, TlsConfig
 from exporter.errors import SourceUnavailable
 from exporter.source.proxies import proxy_for
@@ -70,7 +68,7 @@ class TlsContext:
     def get(self) -> ssl.SSLContext:
         """The context now; raises SourceUnavailable (reason ``tls_config``) when there is no usable one."""
         with self._lock:
-            stamp = tuple(_stamp(path) for path in (self._tls.ca_file, self._tls.cert_file, self._tls.key_file))
+            stamp = tuple(file_stamp(path) for path in (self._tls.ca_file, self._tls.cert_file, self._tls.key_file))
             if self._context is None or stamp != self._stamp:
                 self._context = self._rebuilt()
                 self._stamp = stamp
@@ -133,47 +131,15 @@ def _trust_system(context: ssl.SSLContext) -> None:
 def _identify(context: ssl.SSLContext, tls: TlsConfig) -> None:
     source = tls.cert_file or "the certificate under tls_config.cert"
     try:
-        with _as_file(tls.cert, tls.cert_file) as cert, _as_file(tls.key.reveal(), tls.key_file) as key:
-            context.load_cert_chain(cert, key, password=_no_password)
+        with as_file(tls.cert, tls.cert_file) as cert, as_file(tls.key.reveal(), tls.key_file) as key:
+            context.load_cert_chain(cert, key, password=no_password)
     except (OSError, ValueError) as error:
         raise _unusable(f"{source} with its key", error) from error
-
-
-def _no_password() -> NoReturn:
-    # Without it OpenSSL would ask on the terminal, and wait.
-    raise ValueError("the private key is encrypted")
 
 
 def _unusable(what: str, error: Exception) -> SourceUnavailable:
     told = (error.strerror or "unreadable") if isinstance(error, OSError) else str(error)
     return SourceUnavailable(f"can't use {what}: {told}", reason="tls_config")
-
-
-@contextmanager
-def _as_file(text: str, path: str) -> Iterator[str]:
-    """A path to the text: OpenSSL's loader wants one. In memory where the system can, as the disk may be read-only."""
-    if path:
-        yield path
-    elif hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("tls", os.MFD_CLOEXEC)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            yield f"/proc/self/fd/{descriptor}"
-    else:
-        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # readable by its owner only
-            file.write(text)
-            file.flush()
-            yield file.name
-
-
-def _stamp(path: str) -> tuple[int, ...]:
-    """What changes when a file is written or replaced; empty when it is not there."""
-    try:
-        found = os.stat(path) if path else None  # noqa: PTH116 - one call per request
-    except OSError:
-        return ()
-    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else ()
 
 
 class Adapter(HTTPAdapter):

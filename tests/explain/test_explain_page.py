@@ -29,6 +29,7 @@ from exporter.explain.publication import Publication
 from exporter.explain.recording import Recorded
 from exporter.explain.terminal import explanation_text
 from exporter.explain.timeline import Timeline, farness
+from exporter.publish.style import visible
 from exporter.source.client import Client
 from exporter.source.session import open_session
 
@@ -150,7 +151,7 @@ def test_other_formats() -> None:
     assert formats.moment(math.nan) == "never"
     assert formats.moment(1e300).endswith(" s")
     assert [formats.duration(x) for x in (0, 90, 600, 5000, 90_061)] == ["0s", "1m30s", "10m", "1h23m", "1d1h1m"]
-    assert formats.visible("a\u202eb\n\x00") == r"a\u202eb\u000a\u0000"
+    assert visible("a\u202eb\n\x00") == r"a\u202eb\u000a\u0000"
 
 
 def test_policy_is_told_with_what_it_did(watched: Watched) -> None:

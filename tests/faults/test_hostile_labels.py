@@ -61,11 +61,12 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder, ledger = tmp_path_factory.mktemp("labels"), Ledger()
-    manners = {"strangers": Manner(with_strangers), "identical": Manner(identical)}
-    server = Market(("alone", "strangers", "identical"), manners=manners).serve()
+    manners = {"strangers": Manner(with_strangers), "limited": Manner(with_strangers), "identical": Manner(identical)}
+    server = Market(("alone", *manners), manners=manners).serve()
     with receiver(ledger.respond) as back:
         config = folder / "config.yml"
-        queries = {name: f"expr: {name}" for name in ("alone", "strangers", "identical")}
+        queries = {name: f"expr: {name}" for name in ("alone", *manners)}
+        queries["strangers"] += ", limits: {label_limit: 0, label_value_length_limit: 0}"
         writing = f"remote_write: [{{name: back, url: '{back.url}', queue_config: {{batch_send_deadline: 100ms}}}}]\n"
         config.write_text(config_text(server.url, queries, start=START) + writing)
         app = App(str(config))
@@ -88,6 +89,13 @@ def test_every_value_is_read_back_from_the_page(watched: Watched) -> None:
     assert alone == {"a", "b", "c"}
 
 
+def test_without_a_word_in_the_config_what_is_too_long_or_too_many_is_refused_and_counted(watched: Watched) -> None:
+    page = parsed(watched.get("/metrics").text)
+    found = {labels["pod"] for labels, _ in page["anomaly_score"] if labels["query"] == "limited"}
+    assert found == {*VALUES.values(), "a", "b", "c"} - {LONG}
+    assert sum(n for labels, n in page["anomaly_exporter_series_refused"] if labels["query"] == "limited") == 2
+
+
 def test_every_value_arrives_by_remote_write(watched: Watched) -> None:
     wanted = {*VALUES.values(), "many", "a", "b", "c"}
 
@@ -102,7 +110,7 @@ def test_pages_for_people_let_nothing_in_and_stay_short(watched: Watched) -> Non
     text = watched.get("/").text
     assert "<script>alert" not in text
     assert not any(bad in text for bad in "\x01\x07\x1b\x7f\x9b\u202e\u2066")
-    assert len(text) < 200_000
+    assert len(text) < 300_000
 
 
 def test_a_copy_of_a_series_makes_no_verdict_of_the_other_different(watched: Watched) -> None:

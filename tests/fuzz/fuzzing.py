@@ -56,7 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.path.insert(0, str(HERE.parent))
     from fuzz.targets import TARGETS
 
-    flags = _flags(list(TARGETS)).parse_args(arguments)
+    parser = _flags(list(TARGETS))
+    flags = parser.parse_args(arguments)
+    unknown = [name for name in flags.targets if name not in TARGETS]
+    if unknown:
+        parser.error(f"there is no target {unknown[0]}; there are: {', '.join(TARGETS)}")
     if find_spec("atheris") is None:
         print("atheris is needed: pip install 'anomaly-exporter[fuzz]'", file=sys.stderr)  # noqa: T201
         return 2

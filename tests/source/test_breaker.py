@@ -163,6 +163,41 @@ def test_a_server_that_is_away_is_not_held_open_by_what_it_answered_before() -> 
     assert here.breaker.is_open
 
 
+def test_the_try_is_for_a_query_that_was_answered_until_the_server_went() -> None:
+    here = Patient(longest_s=60)
+    hopeless = [f"hopeless{i}" for i in range(40)]
+    for _ in range(5):
+        here.now_s += 30
+        assert here.call(asker="fine") == "ok"
+        for asker in hopeless:
+            here.call(DOWN, asker)
+    assert not here.breaker.is_open
+    here.now_s += 61
+    for asker in ("fine", *hopeless):
+        here.call(DOWN, asker)
+    assert here.breaker.is_open
+    here.now_s += here.breaker.wait_s()
+    assert {here.call(DOWN, asker) for asker in hopeless} == {"circuit_open"}
+    assert here.call(DOWN, "fine") == "refused_connection"  # it tries, and is not the first next time
+    here.now_s += here.breaker.wait_s()
+    assert [here.call(DOWN, asker) for asker in hopeless[:2]] == ["refused_connection", "circuit_open"]
+    here.now_s += here.breaker.wait_s()
+    assert here.call(asker="fine") == "ok"
+    assert not here.breaker.is_open
+
+
+def test_who_was_answered_last_may_have_gone_and_others_try_then() -> None:
+    here = Patient(longest_s=60)
+    assert here.call(asker="gone") == "ok"
+    here.now_s += 61
+    for _ in range(FAILURES):
+        here.call(DOWN, "left")
+    here.now_s += here.breaker.wait_s()
+    assert here.call(asker="left") == "circuit_open"
+    here.now_s += 61
+    assert here.call(asker="left") == "ok"
+
+
 def test_a_query_that_has_not_failed_is_let_through_and_its_answer_closes() -> None:
     here = Patient(longest_s=120)
     here.call(asker="hourly")

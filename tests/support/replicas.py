@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 from naive.remote_write import Written, decode
 from support.store import Store
 
@@ -16,7 +15,6 @@ from exporter.publish.remote_write.wire import STALE_BITS, Encoded
 from exporter.publish.unit_page import UnitPage, added_labels
 from exporter.unit import Unit
 
-LOOKBACK_MS = 300_000
 Key = tuple[tuple[tuple[str, str], ...], int]
 
 
@@ -68,22 +66,8 @@ class Replica:
         assert not receipt.error, receipt.error
 
 
-class LookingBack(Store):
-    """A store whose expressions look back five minutes at every time, as Prometheus does."""
-
-    def _cells(self, samples: dict[int, float], low: int, high: int) -> list[tuple[int, float]]:
-        if self.plain:
-            return super()._cells(samples, low, high)
-        times = np.array(sorted(samples))
-        found = []
-        for cell_s in range(-(-low // self.step_s) * self.step_s, high + 1, self.step_s):
-            at = int(np.searchsorted(times, cell_s * 1000, side="right")) - 1
-            if at >= 0 and times[at] > cell_s * 1000 - LOOKBACK_MS:
-                found.append((cell_s * 1000, samples[int(times[at])]))
-        return found
-
-    def newest(self, time_s: int, lookback_s: int):
-        return super().newest(time_s, lookback_s if self.plain else LOOKBACK_MS // 1000)
+class Observant(Store):
+    """A store that knows when values only repeat because an expression looks back."""
 
     def repeats(self, time_s: int, since_s: int) -> bool:
         newest_ms = max(max(samples, default=0) for samples in self.series.values())

@@ -12,6 +12,7 @@ from exporter.errors import SourceError
 from exporter.source.scan import Answer, scan_answer
 
 Labels = tuple[tuple[str, str], ...]
+LOOKBACK_S = 300
 
 
 @dataclass
@@ -37,7 +38,10 @@ class Store:
         del self.series[tuple(sorted(labels.items()))]
 
     def range(self, start_s: int, end_s: int, series_hint: int | None) -> Iterator[Answer]:
-        """Last sample of each cell, cell by cell; two answers, the later half first: order must not matter."""
+        """Last sample of each cell, or an expression's value at each grid time.
+
+        Two answers, the later half first: order must not matter.
+        """
         self._read("range", start_s, end_s)
         middle = start_s + (end_s - start_s) // (2 * self.step_s) * self.step_s
         for low, high in ((middle + self.step_s, end_s), (start_s, middle)):
@@ -47,7 +51,7 @@ class Store:
     def newest(self, time_s: int, lookback_s: int) -> Answer:
         """Raw samples of the look-back for a plain selector, values at `time_s` for an expression."""
         self._read("newest", time_s, lookback_s)
-        low, high = (time_s - lookback_s) * 1000, time_s * 1000
+        low, high = (time_s - (lookback_s if self.plain else LOOKBACK_S)) * 1000, time_s * 1000
         found = {
             labels: [(t, v) for t, v in sorted(samples.items()) if low < t <= high]
             for labels, samples in self.series.items()
@@ -67,6 +71,17 @@ class Store:
             raise self.fail
 
     def _cells(self, samples: dict[int, float], low: int, high: int) -> list[tuple[int, float]]:
+        return self._last_of_cells(samples, low, high) if self.plain else self._looking_back(samples, low, high)
+
+    def _looking_back(self, samples: dict[int, float], low: int, high: int) -> list[tuple[int, float]]:
+        times, found = np.array(sorted(samples)), []
+        for cell in range(-(-low // self.step_s) * self.step_s, high + 1, self.step_s):
+            at = int(np.searchsorted(times, cell * 1000, side="right")) - 1
+            if at >= 0 and times[at] > (cell - LOOKBACK_S) * 1000:
+                found.append((cell * 1000, samples[int(times[at])]))
+        return found
+
+    def _last_of_cells(self, samples: dict[int, float], low: int, high: int) -> list[tuple[int, float]]:
         cells: dict[int, float] = {}
         for t, value in sorted(samples.items()):
             cells[-(-t // (self.step_s * 1000)) * self.step_s] = value

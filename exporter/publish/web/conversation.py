@@ -101,13 +101,16 @@ class Conversation:
             self._metrics.refused.labels("tls").inc()
             log.debug("TLS handshake failed", extra={"error": error.reason})
             return False
+        except TimeoutError:
+            self._metrics.refused.labels("timeout").inc()
+            raise
         return self._has_allowed_name(protection)
 
     async def _connect(self, context: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         protocol = asyncio.StreamReaderProtocol(self._reader)
         more = {} if context is None else {
-            "ssl_handshake_timeout": self._limits.read_timeout_s, "ssl_shutdown_timeout": _CLOSE_S,
+            "ssl_handshake_timeout": self._limits.read_timeout_s + 1, "ssl_shutdown_timeout": _CLOSE_S,
         }  # fmt: skip
         self._handed_over = True
         transport, _ = await loop.connect_accepted_socket(lambda: protocol, self._socket, ssl=context, **more)

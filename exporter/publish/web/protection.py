@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from exporter.config.key_files import stamp
+from exporter.config.key_files import file_stamp
 from exporter.config.web import WebConfig, load_web
 from exporter.errors import ConfigError, Problem
 from exporter.publish.web.metrics import WebMetrics
@@ -74,12 +74,15 @@ class Watched:
             except ConfigError as error:
                 self._metrics.reloaded(ok=False)
                 log.error(f"web config not reloaded, the last good one stays in force: {error}")
+            except Exception:  # a mistake of ours must not close the door to everybody
+                self._metrics.reloaded(ok=False)
+                log.exception("internal error in the web config, please report it")
             else:
                 log.info("web config reloaded", extra={"file": self._file})
         return self._current
 
     def _look(self) -> Stamps:
-        return tuple(stamp(path) for path in (self._file, *self._named))
+        return tuple(file_stamp(path) for path in (self._file, *self._named))
 
     def _read(self, *, started: bool) -> None:
         """Read it all. Stamps are taken before what they stand for, so that a change in between is seen next time."""

@@ -24,7 +24,6 @@ from exporter.publish.web.service import Service
 
 _STOP_LIMIT_S = 2
 _BREATH_S = 0.1
-_SENDING_S = 15.0  # an answer that its client has not taken by then may be given up for a newcomer
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
 _ANY_HOST = ("::", "0.0.0.0")  # noqa: S104  # ":9899" means all interfaces; :: takes IPv4 too where it is available
 
@@ -194,8 +193,9 @@ class WebServer:
         if len(self._open) < self._limits.max_connections:
             return True
         self._metrics.refused.labels("connection_limit").inc()
-        worst = max(self._open, key=lambda each: each.hopeless(_SENDING_S))
-        if worst.hopeless(_SENDING_S) <= (0, 0.0):
+        patience_s = self._limits.send_patience_s
+        worst = max(self._open, key=lambda each: each.hopeless(patience_s))
+        if worst.hopeless(patience_s) <= (0, 0.0):
             return False
         self._open.pop(worst).cancel()
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from functools import partial
 from http import HTTPStatus
 
@@ -19,7 +20,7 @@ from exporter.publish.web.routes import PAGE_METRICS, PAGE_RELOAD, PLAIN_TYPE, R
 
 _QUICK_THREADS = 8
 _EXPLAIN_THREADS = 8
-_MOST_VERIFYING = 64  # logins that wait for bcrypt, which is computed for one at a time
+_MOST_VERIFYING = 64  # different logins that wait for bcrypt, which is computed for one at a time
 _CHALLENGE = ("WWW-Authenticate", 'Basic realm="anomaly-exporter", charset="UTF-8"')
 _COME_BACK = ("Retry-After", "5")
 
@@ -38,7 +39,7 @@ class Service:
     def __init__(self, routes: Routes, metrics: WebMetrics) -> None:
         self._routes = routes
         self._metrics = metrics
-        self._verifying = 0
+        self._verifying: Counter[Login] = Counter()
         self._quick = Lane("answer", _QUICK_THREADS)
         self._passwords = Lane("password", 1)
         self._slow = {PAGE_EXPLAIN: Lane("explain", _EXPLAIN_THREADS), PAGE_RELOAD: Lane("reload", 1)}
@@ -79,7 +80,7 @@ class Service:
         login = read_login(head.fields.get("authorization", ""))
         right = False if login is None else protection.passwords.known(login)
         if right is None and login is not None:
-            if self._verifying >= _MOST_VERIFYING:
+            if login not in self._verifying and len(self._verifying) >= _MOST_VERIFYING:
                 self._metrics.refused.labels("busy").inc()
                 words = "Other passwords are being verified; try again soon."
                 return refused(HTTPStatus.SERVICE_UNAVAILABLE, words, _COME_BACK)
@@ -90,8 +91,10 @@ class Service:
         return refused(HTTPStatus.UNAUTHORIZED, "Unauthorized", _CHALLENGE)
 
     async def _verified(self, protection: Protection, login: Login) -> bool:
-        self._verifying += 1
-        try:
+        self._verifying[login] += 1
+        try:  # whoever comes with the same login meanwhile finds it verified
             return await self._passwords.run(partial(protection.passwords.verify, login))
         finally:
-            self._verifying -= 1
+            self._verifying[login] -= 1
+            if not self._verifying[login]:
+                del self._verifying[login]

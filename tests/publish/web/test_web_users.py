@@ -10,7 +10,7 @@ import bcrypt
 import pytest
 import requests
 from support.servers import wait_until
-from support.webserver import PAGE, PASSWORD, USER, USERS, hashed, served, written
+from support.webserver import PAGE, PASSWORD, USER, USERS, everything, hashed, served, written
 
 from exporter.config import Secret
 from exporter.publish.web import passwords as module
@@ -141,6 +141,23 @@ def test_too_many_unknown_logins_are_turned_away(tmp_path: Path, monkeypatch: py
         wait_until(lambda: web.refused("authentication") == 64, "the others are told no")
         for connection in waiting:
             connection.close()
+
+
+def test_a_storm_after_the_start_verifies_once(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, go = Counted(monkeypatch), threading.Event()
+    check = module.bcrypt.checkpw
+    monkeypatch.setattr(module.bcrypt, "checkpw", lambda password, known: go.wait(60) and check(password, known))
+    with served(config=config) as web:
+        encoded = base64.b64encode(f"{USER}:{PASSWORD}".encode())
+        storm = [web.connected() for _ in range(150)]
+        for connection in storm:
+            head = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic %b\r\n\r\n"
+            connection.sendall(head % encoded)
+        wait_until(lambda: web.count("connections") == 150, "all are connected")
+        go.set()
+        assert all(everything(connection).endswith(PAGE) for connection in storm)
+        assert web.refused("busy") == 0
+    assert len(counted.checked) == 1
 
 
 def test_unknown_users_cost_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
