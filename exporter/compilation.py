@@ -189,7 +189,7 @@ def prepare(stop: threading.Event) -> None:
 
 def _spawn(part: str) -> subprocess.Popen[bytes]:
     quiet = subprocess.DEVNULL
-    command = [sys.executable, "-m", "exporter.compilation", part]
+    command = [sys.executable, "-m", "exporter.compilation", part, str(os.getpid())]
     return subprocess.Popen(command, stdin=quiet, stdout=quiet)  # noqa: S603 -- this program itself
 
 
@@ -201,5 +201,5 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     _PARTS[sys.argv[1]]()

@@ -43,9 +43,7 @@ class Pages:
         self._remarks = remarks
         self._stop = stop
         self._loaded: dict[str, float] = {}
-        self._desk = Desk(
-            self._explainer, lambda: query_names(config()), lambda: content_hash(config())
-        )
+        self._desk = Desk(self._explainer, lambda: query_names(config()), lambda: content_hash(config()))
 
     def loaded(self, key: str, share: float) -> None:
         """So much of the window of a unit has been read, for the first time."""

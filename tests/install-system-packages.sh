@@ -8,6 +8,7 @@ have prometheus && have promtool || missing="$missing prometheus"
 have prometheus-alertmanager || have alertmanager || missing="$missing prometheus-alertmanager"
 have chromium || have chromium-browser || have google-chrome || missing="$missing chromium"
 have patch || missing="$missing patch"
+ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing faketime"
 [ -z "$missing" ] && exit 0
 
 if ! have apt-get; then

@@ -62,7 +62,7 @@ def output_of(config: Config) -> Output:
 
 
 def survey(config: Config, say: Say, *, deep: bool) -> list[Finding]:
-    """Ask the source about each query of each tenant, discovered ones too; `deep`: also about the raw samples behind."""
+    """Ask the source about each query of each tenant, discovered ones too; `deep`: about the samples behind, too."""
     findings: list[Finding] = []
     with Sessions(config) as sessions:
         config, wrong = discovered(config, sessions)

@@ -28,7 +28,10 @@ class _Known:
         self._texts: OrderedDict[str, None] = OrderedDict()
 
     def add(self, text: str) -> None:
-        forms = {text, quote(text, safe=""), quote_plus(text)} if "\n" not in text else set(text.splitlines())
+        forms = set(text.splitlines()) if "\n" in text else {text, quote(text, safe="", errors="replace"),
+                                                             quote_plus(text, errors="replace")}  # fmt: skip
+        # HTTP libraries read the bytes of a header as Latin-1.
+        forms |= {form.encode("utf-8", "replace").decode("latin-1") for form in forms}
         with self._lock:
             for form in filter(_findable, forms):
                 self._texts[form] = None

@@ -65,7 +65,8 @@ def running_hash(url: str) -> str:
         with requests.get(address, timeout=_EXPORTER_TIMEOUT_S, stream=True) as response:
             start = response.raw.read(_MOST_BYTES, decode_content=True) if response.ok else b""
     except (requests.RequestException, OSError) as error:
-        raise ExplainError(f"can't ask the exporter at {shown}: {shorten(_without_login(str(error), url), 200)}") from None
+        words = shorten(_without_login(str(error), url), 200)
+        raise ExplainError(f"can't ask the exporter at {shown}: {words}") from None
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         raise ExplainError(f"{shown} asks for a user and a password: --exporter=https://user:password@host:9899")
     first = start.decode("utf-8", "replace").partition("\n")[0]

@@ -27,6 +27,13 @@ def test_a_secret_is_hidden_wherever_it_comes_back() -> None:
     assert hide("nothing of the kind") == "nothing of the kind"
 
 
+def test_a_secret_is_hidden_as_http_libraries_misread_it() -> None:
+    Secret("s3cret\u263a\ud800")
+    Secret("pass\u00e4\u00f6w0rd")
+    for text in ("s3cret\u263a\ud800", "pass\u00e4\u00f6w0rd", "pass\u00e4\u00f6w0rd".encode().decode("latin-1")):
+        assert hide(f"Bearer {text}") == f"Bearer {MASK}"
+
+
 def test_what_is_too_short_stays() -> None:
     for word in ("", "a", "hunter2", "prometheus", MASK):
         remember(word)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,7 @@ from exporter.explain.question import ExplainError
 
 
 def test_a_protected_exporter_is_asked_with_the_login_of_the_address(tmp_path: Path) -> None:
-    made = routes()
-    object.__setattr__(made, "config_text", lambda: "# 0123456789ab\nsource: {}")
+    made = replace(routes(), config_text=lambda: "# 0123456789ab\nsource: {}")
     with served(made, config=written(tmp_path, {"basic_auth_users": USERS})) as web:
         login = f"{USER}:{PASSWORD.replace(' ', '%20')}"
         assert running_hash(f"http://{login}@localhost:{web.port}/") == "0123456789ab"
