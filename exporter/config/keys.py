@@ -70,8 +70,8 @@ BLOCKS: dict[str, tuple[Key, ...]] = {
             " `remote_write` blocks.", "[{url: 'http://mimir:8080/api/v1/push'}]"),
         Key("limits", "block", "{}", "What one query of one tenant may take; a query can have its own.",
             "{max_series: 100000}"),
-        Key("relabel_configs", "list of blocks", "[]", "Prometheus' rules on the labels of the results, for every query;"
-            " a query can have more.", "[{action: labeldrop, regex: 'pod|uid'}]"),
+        Key("relabel_configs", "list of blocks", "[]", "Prometheus' rules on the labels of the results, for every"
+            " query; a query can have more.", "[{action: labeldrop, regex: 'pod|uid'}]"),
         Key("publish", "text", "all", "`all`, `score` (no bands and values) or `anomalous` (bands and values only where"
             " the score is above 1 or was lately); a query can have its own.", "anomalous"),
         Key("detectability", "boolean", "false", "Publish `anomaly_min_detectable_ratio`: the smallest change of each"

@@ -48,9 +48,7 @@ def content_hash(config: Config) -> str:
 def _config(config: Config) -> Yaml:
     times = {"interval": _seconds(config.interval_s), "step": _seconds(config.step_s)}
     return {
-        "global": times
-        | {"window": _seconds(config.window_s)}
-        | _set(external_labels=dict(config.external_labels)),
+        "global": times | {"window": _seconds(config.window_s)} | _set(external_labels=dict(config.external_labels)),
         "source": _source(config.source),
         "tenants": [_tenant(tenant) for tenant in config.tenants if not tenant.discovered],
         **_set(tenant_discovery=_discovery(config.tenant_discovery)),
@@ -211,9 +209,7 @@ def _query(query: Query) -> Yaml:
         "publish": query.publish,
         "detectability": query.detectability,
         "alert": _alert(query.alert),
-        **_set(
-            relabel_configs=[_rule(rule) for rule in query.relabel_configs], drop_labels=list(query.drop_labels)
-        ),
+        **_set(relabel_configs=[_rule(rule) for rule in query.relabel_configs], drop_labels=list(query.drop_labels)),
     }
 
 

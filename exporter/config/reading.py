@@ -145,9 +145,7 @@ Reader = Callable[[Spot], T]
 class Block:
     """One mapping of the file while it is read. A key that can't be used is noted and replaced by its default."""
 
-    def __init__(
-        self, spot: Spot, name: str, mapping: document.Mapping, keys: Mapping[str, Key] | None = None
-    ) -> None:
+    def __init__(self, spot: Spot, name: str, mapping: document.Mapping, keys: Mapping[str, Key] | None = None) -> None:
         self.spot = spot
         self._keys = keys_of(name) if keys is None else keys
         self._name = name

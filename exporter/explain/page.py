@@ -53,7 +53,8 @@ def form(question: Question, queries: Sequence[str]) -> str:
     """Ask for the explanation of a series."""
     if 0 < len(queries) <= 200:
         options = "".join(
-            f"<option{' selected' if name == question.query else ''}>{escape(visible(name))}</option>" for name in queries
+            f"<option{' selected' if name == question.query else ''}>{escape(visible(name))}</option>"
+            for name in queries
         )
         chosen = f'<select name="query">{options}</select>'
     else:

@@ -45,7 +45,7 @@ def explained(
     recorded = _recorded(watched, kind, time_s)
     numbers = watched.published().get(kind, {})
     published = Publication(numbers, math.nan, float(time_s)) if numbers else Publication()
-    found = Found(watched.labels(kind), Narrowed("m{}", plain=True, pushed=True), 1)
+    found = Found(watched.labels(kind), Narrowed("m{}", plain=True, pushed=True), 1, {"kind": kind})
     matched = match(watched.query, recorded, [time_s], published)
     return case._explanation(found, float(time_s), recorded, matched, published, Latest(time_s, shed=shed))
 
