@@ -256,9 +256,12 @@ def _check(arguments: argparse.Namespace) -> int:
     failed = 0 if _check_web(arguments.web_config_file) else _FAILED
     if arguments.syntax_only:
         from exporter.config import load
+        from exporter.config.per_tenant import query_names
 
         config = load(arguments.config_file)
-        print(f"{arguments.config_file}: {len(config.queries)} queries, no problems (the source was not contacted)")
+        print(
+            f"{arguments.config_file}: {len(query_names(config))} queries, no problems (the source was not contacted)"
+        )
         return failed
     from exporter.capacity.check import check
 

@@ -14,6 +14,7 @@ from exporter.capacity.survey import (
     survey,
 )
 from exporter.config import load, unreadable_files
+from exporter.config.per_tenant import query_names
 
 
 def check(config_file: str, say: Say) -> int:
@@ -23,7 +24,7 @@ def check(config_file: str, say: Say) -> int:
     that can't be used.
     """
     config = load(config_file)
-    say(f"{config_file}: config is valid, {len(config.queries)} queries")
+    say(f"{config_file}: config is valid, {len(query_names(config))} queries")
     for problem in unreadable_files(config):
         say(f"  warning: {problem}")
     findings = survey(config, say, deep=False)

@@ -81,9 +81,13 @@ def read_config(block: Block) -> Config:
     alert = block.get("alert", read_alert(AlertBlock()), AlertBlock())
     rules = block.get("relabel_configs", read_rules, NO_RULES)
     outer = OuterQuery(times, OuterLimits(limits, timeout_s), publish, alert, detectability, rules)
-    queries = block.need("queries", read_queries(outer), NO_QUERIES)
-    context = TenantContext(source, queries, outer)
+    # Without shared queries each tenant needs its own; tenants that are discovered may have no block to hold any.
+    alone = bool(block.given("tenants")) and not block.given("queries", "tenant_discovery")
+    queries = NO_QUERIES if alone else block.need("queries", read_queries(outer), NO_QUERIES)
+    context = TenantContext(source, queries, outer, alone)
     tenants = block.get("tenants", read_tenants(context), NO_TENANTS)
+    if alone and not tenants and block.usable("tenants"):
+        block.blame("tenants", "nobody to watch, and no `queries`", allowed="a tenant with queries, or `queries`")
     discovery = block.get("tenant_discovery", read_discovery(context), None)
     _check_tenants(block, source, tenants, discovery)
     writers = Writers(tuple(tenant.id for tenant in tenants), block.has("tenants"), block.has("tenant_discovery"))

@@ -52,7 +52,7 @@ def _config(config: Config) -> Yaml:
         "source": _source(config.source),
         "tenants": [_tenant(tenant) for tenant in config.tenants if not tenant.discovered],
         **_set(tenant_discovery=_discovery(config.tenant_discovery)),
-        "queries": [_query(query) for query in config.queries],
+        **_set(queries=[_query(query) for query in config.queries]),  # none: each tenant has its own
         "metric_names": config.metric_names,
         "metrics_page": config.metrics_page,
         "remote_write": [_remote_write(target) for target in config.remote_write],

@@ -41,11 +41,13 @@ _PROXY = ("proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_head
 
 @dataclass(frozen=True, slots=True)
 class TenantContext:
-    """What a tenant starts from: the source, the shared queries, and what the file says for queries."""
+    """What a tenant starts from: the source, the shared queries, and what the file says for queries. `alone`: there are
+    no shared queries, and are not meant to be."""
 
     source: Source
     shared: tuple[Query, ...]
     outer: OuterQuery
+    alone: bool = False
 
 
 def read_tenants(context: TenantContext) -> Reader[tuple[Tenant, ...]]:
@@ -62,11 +64,12 @@ def read_tenant(context: TenantContext) -> Reader[Tenant]:
         in_path = IN_PATH in (url or context.source.url)
         interval_s = block.get("interval", duration_s(1, DAY_S), 0)
         limits = block.get("limits", read_limits(context.outer.limits), context.outer.limits.limits)
+        get_queries = block.need if context.alone else block.get
         tenant = Tenant(
             id=block.need("id", account_id if in_path else tenant_id, ""),
             url=url,
             http=_read_http(block, context.source, url),
-            queries=block.get("queries", _read_own(_inner(context.outer, block, interval_s, limits)), ()),
+            queries=get_queries("queries", _read_own(_inner(context.outer, block, interval_s, limits)), ()),
             shared_queries=block.get("shared_queries", boolean, True),
             limits=_own_limits(block, limits),
             interval_s=interval_s,
@@ -183,8 +186,11 @@ def _check_header(block: Block, tenant: Tenant) -> None:
 def _check_queries(block: Block, tenant: Tenant, context: TenantContext) -> None:
     """Names are unique within a tenant, it has a query at least, and its interval fits the shared ones."""
     shared = {query.name for query in context.shared}
-    if not tenant.shared_queries and not tenant.queries and block.usable("queries", "shared_queries"):
-        block.blame("shared_queries", "leaves the tenant without a query", allowed="true, or `queries` of its own")
+    if not tenant.queries and block.usable("queries", "shared_queries"):
+        if context.alone:
+            block.blame("queries", "no queries, nor are there shared ones", allowed="at least one query")
+        elif not tenant.shared_queries:
+            block.blame("shared_queries", "leaves the tenant without a query", allowed="true, or `queries` of its own")
     for query in tenant.queries if tenant.shared_queries else ():
         if query.name in shared:
             message = f"{query.name} is a shared query, too"

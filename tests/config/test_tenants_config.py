@@ -149,6 +149,21 @@ def test_discovered_tenants_are_no_part_of_the_config(config: Config) -> None:
     assert with_tenants(more, ()) == config
 
 
+def test_where_every_tenant_has_queries_of_its_own_none_need_be_shared() -> None:
+    text = """
+source: {url: 'http://m:9009/prometheus'}
+tenants:
+  - {id: a, queries: [{name: a, expr: up}]}
+  - {id: b, shared_queries: false, queries: [{name: a, expr: down}, {name: b, expr: up}]}
+"""
+    config = parse(text, "f.yml", {})
+    assert {tenant.id: [query.expr for query in queries_of(config, tenant)] for tenant in config.tenants} == {
+        "a": ["up"], "b": ["down", "up"],
+    }  # fmt: skip
+    assert query_names(config) == ["a", "b"]
+    assert mask(parse(mask(config), "f.yml", {})) == mask(config)
+
+
 def test_without_tenants_there_is_one_without_a_name_and_with_a_discovery_none_yet() -> None:
     text = "source: {url: 'http://p'}\nqueries: [{name: a, expr: up}]\n"
     assert tenants_of(parse(text, "f.yml", {})) == (Tenant(""),)
