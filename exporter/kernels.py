@@ -43,7 +43,7 @@ def _drop_old(base: Path) -> None:
 def _usable(folder: Path) -> bool:
     """Whether files can be made there."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(0o700, parents=True, exist_ok=True)  # what lies here is run
         with tempfile.TemporaryFile(dir=folder):
             return True
     except OSError:

@@ -48,6 +48,7 @@ def cache_dir_of_a_new_process(**environ: str) -> str:
 def test_kernels_go_to_the_users_cache(tmp_path):
     found = Path(cache_dir_of_a_new_process(HOME=str(tmp_path)))
     assert found.parent == tmp_path / ".cache" / "anomaly-exporter"
+    assert found.stat().st_mode & 0o777 == 0o700  # what lies there is run
     assert cache_dir_of_a_new_process(HOME=str(tmp_path)) == str(found)
     assert cache_dir_of_a_new_process(XDG_CACHE_HOME=str(tmp_path / "x")).startswith(str(tmp_path / "x"))
 
