@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from exporter import __version__
-from exporter.config import Config, content_hash
+from exporter.config import CONSENSUS, Config, content_hash
 from exporter.config.per_tenant import query_names
 from exporter.connections import Sessions, make_client
 from exporter.explain.desk import Desk
@@ -77,7 +77,7 @@ class Pages:
             states={**good.states, "shed": good.shed} if good else {},
             verdict_age_s=time.time() - good.newest_s if good and good.newest_s else None,
             error=last.error if last else "",
-            anomalous=max(good.anomalous.values(), default=0) if good else 0,
+            anomalous=_anomalous(unit.query.alert.model, good.anomalous) if good else 0,
             loaded=1.0 if good else self._loaded.get(unit.key, 0.0),
             notes=(*self._remarks(unit.tenant), *(good.notes if good else ())),
         )
@@ -111,6 +111,13 @@ class Pages:
 
     def _unit_of(self, tenant: str, query: str) -> Unit | None:
         return self._units().get(f"{tenant}/{query}" if tenant else query)
+
+
+def _anomalous(model: str, by_model: Mapping[str, int]) -> int:
+    """How many series are anomalous to the model that the alerts look at; to a consensus of all, so many at most."""
+    if model == CONSENSUS:
+        return min(by_model.values(), default=0)
+    return by_model.get(model, 0)
 
 
 def worst_of(units: list[Unit], most: int) -> list[tuple[Unit, Example]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import pytest
 from support.watched import NOW, Watched, rhythm
 
-from exporter.config import Config, Source
-from exporter.config.schema import Links
+from exporter.config import CONSENSUS, Config, Source
+from exporter.config.schema import Alert, Links
 from exporter.connections import Sessions
 from exporter.pages import Pages, worst_of
 from exporter.unit import Example
@@ -60,6 +61,15 @@ def test_the_overview_shows_progress_then_verdicts() -> None:
     assert landing.worst[0].model == "robust_band"
     assert [text for _, text in landing.links] == ["Dashboards", "Runbooks"]
     assert landing.explains
+
+
+@pytest.mark.parametrize(("model", "count"), [("robust_band", 1), ("shesd", 3), (CONSENSUS, 1), ("gone", 0)])
+def test_the_overview_counts_what_the_alerts_look_at(model: str, count: int) -> None:
+    watched = Watched({"a": rhythm})
+    watched.run(1)
+    watched.unit.last_good.anomalous = {"robust_band": 1, "shesd": 3}
+    watched.unit.query = replace(watched.unit.query, alert=Alert(model=model))
+    assert pages(watched).landing().units[0].anomalous == count
 
 
 def test_the_overview_shows_what_is_known_of_the_data() -> None:

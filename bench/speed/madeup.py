@@ -43,12 +43,14 @@ def as_json(own: Labels) -> str:
     return "{" + ",".join(f'"{name}":"{value}"' for name, value in own) + "}"
 
 
-def values(times_s: Sequence[int] | I64, series: int) -> F64:
-    """Values (series, times): a daily rhythm with its own phase and level, and noise; the same in every call."""
+def values(times_s: Sequence[int] | I64, series: int, first: int = 0) -> F64:
+    """Values (series, times) of the series from ``first`` on: a daily rhythm with its own phase and level, and noise;
+    the same in every call."""
     times = np.asarray(times_s, np.int64)
-    phase = np.arange(series) * 2.399963
-    level = 10.0 ** (np.arange(series) % 5)
-    noise = np.random.default_rng([int(times[0]), series]).standard_normal((series, len(times)), np.float32)
+    number = np.arange(first, first + series)
+    phase = number * 2.399963
+    level = 10.0 ** (number % 5)
+    noise = np.random.default_rng([int(times[0]), series, first]).standard_normal((series, len(times)), np.float32)
     turn = times * (2 * np.pi / DAY_S)
     # sin(turn + phase), without a sine for each cell
     rhythm = np.outer(np.cos(phase), np.sin(turn)) + np.outer(np.sin(phase), np.cos(turn))

@@ -123,7 +123,7 @@ def write_blocks(
     names, text = madeup.labels(series, metric), folder / "history.txt"
     create = [promtool, "tsdb", "create-blocks-from", "--quiet", "--max-block-duration=384h", "openmetrics"]
     for start in range(0, series, rows_a_file):
-        rows = madeup.values(times, min(rows_a_file, series - start))
+        rows = madeup.values(times, min(rows_a_file, series - start), start)
         with text.open("w", encoding="ascii") as file:
             file.write(f"# TYPE {metric} gauge\n")
             for own, row in zip(names[start : start + rows_a_file], rows.tolist(), strict=True):
