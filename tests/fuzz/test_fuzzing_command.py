@@ -34,7 +34,7 @@ def test_the_numbers_of_a_target_that_found_something() -> None:
 
 def test_modules_with_kernels_are_known() -> None:
     found = set(with_kernels())
-    assert {"exporter.kernels", "exporter.window", "exporter.source.scan", "exporter.numtext"} <= found
+    assert {"exporter.kernels", "exporter.window", "exporter.source.scan", "exporter.numtext.reading"} <= found
     assert not {"exporter.config.loading", "exporter.source.jsonscan"} & found
 
 
