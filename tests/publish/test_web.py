@@ -307,6 +307,15 @@ def test_head_answers_like_get_without_a_body(server: WebServer, path: str) -> N
         assert head.headers[name] == get.headers[name]
 
 
+@pytest.mark.parametrize(("target", "status"), [("/", 200), ("/nowhere", 404), ("/-/reload", 405), ("nowhere", 400)])
+def test_no_answer_to_head_has_a_body(server: WebServer, target: str, status: int) -> None:
+    request = f"HEAD {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    head, _, body = raw_exchange(server, request).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nContent-Length: " in head
+    assert body == b""
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_writing_to_the_page_is_refused(server: WebServer, method: str) -> None:
     answer = ask(server, "/metrics", method)

@@ -10,12 +10,15 @@ import logging
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
 
-from exporter.publish.web.head import Head, Refusal, parse_head
-from exporter.publish.web.limits import MOST_HEAD_BYTES, WebLimits
+import h11
+
+from exporter.publish.web.head import Head, Refusal, read_head, refusal_of, too_large_body
+from exporter.publish.web.limits import MOST_BODY_BYTES, MOST_HEAD_BYTES, WebLimits
 from exporter.publish.web.metrics import WebMetrics
 from exporter.publish.web.protection import Protection, Watched
 from exporter.publish.web.replies import Reply
@@ -23,8 +26,9 @@ from exporter.publish.web.service import Service, refused
 from exporter.publish.web.tls import has_allowed_name
 
 _TLS_RECORD = b"\x16"  # how a TLS connection begins (RFC 8446, section 5.1)
-_END = b"\r\n\r\n"
+_PIECE_BYTES = 1024  # a head may be larger than the limit by less than that
 _BUFFER_BYTES = 65_536
+_GO_ON = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
 _LINGER_S = 1.0
 _LINGER_BYTES = 262_144
 _CLOSE_S = 2.0
@@ -46,11 +50,13 @@ class Conversation:
         self._since_s = time.monotonic()
         self._answered = False
         self._handed_over = False
+        self._head_only = False
         self._socket = connection
         self._service = service
         self._watched = watched
         self._limits = limits
         self._metrics = metrics
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD_BYTES)
         self._reader = asyncio.StreamReader(limit=MOST_HEAD_BYTES)
         self._writer: asyncio.StreamWriter | None = None
 
@@ -74,7 +80,7 @@ class Conversation:
                 while await self._exchange():
                     pass
                 await self._close()
-        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:  # ssl.SSLError is an OSError
+        except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             log.debug("connection ended early", extra={"error": repr(error)})
         except Exception:
             log.exception("internal error in a connection, please report it")
@@ -155,7 +161,7 @@ class Conversation:
             head = await self._next_head()
         except Refusal as refusal:
             self._count(refusal.status)
-            await self._send(None, refused(refusal.status, refusal.words), lasting=False)
+            await self._send(refused(refusal.status, refusal.words), {}, lasting=False)
             await self._linger()
             return False
         if head is None:
@@ -164,40 +170,58 @@ class Conversation:
         protection = self._watched.current()
         reply = await self._service.reply(head, protection)
         self._enter(_SENDING)
-        lasting = head.lasting and not self.ending
-        await self._send(head, reply, lasting=lasting, headers=dict(protection.headers))
+        await self._send(reply, protection.headers, lasting=not self.ending)
         self._answered |= reply.status < HTTPStatus.BAD_REQUEST
         self._enter(_WAITING)
-        return lasting
+        if self._http.our_state is not h11.DONE:
+            return False
+        self._http.start_next_cycle()
+        return True
 
     async def _next_head(self) -> Head | None:
         """The next request, its body read and thrown away; None at the end. Raises Refusal."""
         try:
             async with asyncio.timeout(self._limits.read_timeout_s):
-                first = await self._reader.read(1)
+                if not self._http.trailing_data[0] and not await self._feed():
+                    return None
         except TimeoutError:
             return None  # idle: nobody is owed an answer
-        if not first:
-            return None
-        if not (first.isalpha() or first == b"\r"):
-            raise Refusal(HTTPStatus.BAD_REQUEST, "This is no HTTP request.")
         try:
             async with asyncio.timeout(self._limits.read_timeout_s):
-                head = parse_head(first + await self._reader.readuntil(_END))
-                await self._skip_body(head)
+                return await self._whole_request()
         except TimeoutError:
             raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive.") from None
-        except asyncio.LimitOverrunError:
-            words = f"A request's head may have up to {MOST_HEAD_BYTES} bytes."
-            raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, words) from None
+        except h11.RemoteProtocolError as error:
+            raise refusal_of(error) from None
+
+    async def _whole_request(self) -> Head | None:
+        self._head_only = False
+        head, body_bytes = None, 0
+        while not isinstance(event := await self._next_event(), h11.EndOfMessage):
+            if isinstance(event, h11.Request):
+                self._head_only = event.method == b"HEAD"
+                head = read_head(event)
+            elif isinstance(event, h11.Data):
+                body_bytes += len(event.data)
+            if body_bytes > MOST_BODY_BYTES:
+                raise too_large_body()
         return head
 
-    async def _skip_body(self, head: Head) -> None:
-        """Read the body away, or it would be the next request."""
-        if head.body_bytes and head.fields.get("expect", "").lower() == "100-continue":
-            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if head.body_bytes:
-            await self._reader.readexactly(head.body_bytes)
+    async def _next_event(self) -> object:
+        """What the parser finds next, with as much of what the client sends as that takes."""
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            if self._http.they_are_waiting_for_100_continue:
+                await self._write(self._http.send(_GO_ON))
+            if not await self._feed():
+                raise ConnectionResetError("the client went away within a request")
+        return event
+
+    async def _feed(self) -> int:
+        """Give the parser a piece of what the client sends; its bytes, 0 at the end."""
+        piece = await self._reader.read(_PIECE_BYTES)
+        if piece:
+            self._http.receive_data(piece)
+        return len(piece)
 
     def _count(self, status: HTTPStatus) -> None:
         large = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
@@ -206,41 +230,29 @@ class Conversation:
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
-    async def _send(
-        self, head: Head | None, reply: Reply, *, lasting: bool, headers: dict[str, str] | None = None
-    ) -> None:
+    async def _send(self, reply: Reply, headers: Mapping[str, str], *, lasting: bool) -> None:
         """Send a reply as fast as the client takes it, and give up on one that takes too long."""
-        chunked = reply.body_bytes is None and head is not None and head.minor >= 1 and head.method != "HEAD"
-        framing = [("Transfer-Encoding", "chunked")] if chunked else []
-        if reply.body_bytes is not None:
-            framing.append(("Content-Length", str(reply.body_bytes)))
-        elif not chunked and head is not None and head.method != "HEAD":
-            lasting = False  # the end of the connection is the end of the page
-        own = {name.lower() for name in headers or ()}
-        shown = [pair for pair in reply.headers if pair[0].lower() not in own] + list((headers or {}).items())
-        start = _head_text(reply.status, [*shown, *framing], lasting=lasting)
         try:
             async with asyncio.timeout(self._limits.send_timeout_s):
-                await self._send_body(start, reply, chunked=chunked)
+                await self._send_body(_response(reply, headers, lasting=lasting), reply)
         except TimeoutError:
             self._metrics.refused.labels("timeout").inc()
             raise
 
-    async def _send_body(self, start: bytes, reply: Reply, *, chunked: bool) -> None:
-        part = reply.first
+    async def _send_body(self, response: h11.Response, reply: Reply) -> None:
+        texts, part = self._framed(response), b"" if self._head_only else reply.first  # a refusal has words for all
         while part:
-            self._write(start + (b"%x\r\n%b\r\n" % (len(part), part) if chunked else part))
-            await self._drained()
-            start, part = b"", await self._service.more(reply)
-        self._write(start + (b"0\r\n\r\n" if chunked else b""))
-        await self._drained()
+            await self._write(b"".join([*texts, *self._framed(h11.Data(data=part))]))  # the one copy of a part
+            texts, part = [], await self._service.more(reply)
+        await self._write(b"".join([*texts, *self._framed(h11.EndOfMessage())]))
 
-    def _write(self, text: bytes) -> None:
+    def _framed(self, event: h11.Response | h11.Data | h11.EndOfMessage) -> list[bytes]:
+        """An event as HTTP writes it, the bytes of a part in it as they are."""
+        return self._http.send_with_data_passthrough(event) or []
+
+    async def _write(self, text: bytes) -> None:
         if self._writer is not None:
             self._writer.write(text)
-
-    async def _drained(self) -> None:
-        if self._writer is not None:
             await self._writer.drain()
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -264,9 +276,14 @@ class Conversation:
                 await self._writer.wait_closed()
 
 
-def _head_text(status: HTTPStatus, headers: list[tuple[str, str]], *, lasting: bool) -> bytes:
-    lines = [f"HTTP/1.1 {status.value} {status.phrase}", f"Date: {formatdate(usegmt=True)}", "Server: anomaly-exporter"]
-    lines += [f"{name}: {value}" for name, value in headers]
+def _response(reply: Reply, headers: Mapping[str, str], *, lasting: bool) -> h11.Response:
+    """The head of an answer; ``headers`` go before the reply's own of that name. h11 adds what frames the body."""
+    named = {name.lower() for name in headers}
+    shown = [("Date", formatdate(usegmt=True)), ("Server", "anomaly-exporter")]
+    shown += [pair for pair in reply.headers if pair[0].lower() not in named]
+    shown += [(name, value.strip()) for name, value in headers.items()]
+    if reply.body_bytes is not None:
+        shown.append(("Content-Length", str(reply.body_bytes)))
     if not lasting:
-        lines.append("Connection: close")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+        shown.append(("Connection", "close"))
+    return h11.Response(status_code=reply.status, headers=shown, reason=reply.status.phrase)

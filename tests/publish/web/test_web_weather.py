@@ -276,32 +276,48 @@ def test_explanations_that_hang_keep_no_scrape_waiting() -> None:
 # --- requests of odd forms ----------------------------------------------------------------------------------------
 
 
+CHUNKED = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(("request_", "status"), [
     (b"GET /metrics HTTP/1.1\r\n\r\n", 400),  # no Host
     (b"GET /metrics HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
     (b"GET /metrics HTTP/2.0\r\nHost: x\r\n\r\n", 400),
     (b"GET /metrics\r\n\r\n", 400),
-    (b"get /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    (b"get /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405),
     (b"GET  /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (b"GET metrics HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (b"GET /m\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (b"GET /metrics HTTP/1.1\r\nHost : x\r\n\r\n", 400),
-    (b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: a\r\n folded\r\n\r\n", 400),
+    (b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: a\r\n folded\r\nConnection: close\r\n\r\n", 200),
     (b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n", 400),
-    (b"GET /metrics HTTP/1.1\nHost: x\n\n\r\n\r\n", 400),
+    (b"GET /metrics HTTP/1.1\nHost: x\nConnection: close\n\n", 200),
+    (b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nauthorization: a\r\n\r\n", 400),
     (b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
     (b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", 431),
     (b"GET /" + b"y" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
     (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 65537\r\n\r\n", 413),
-    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n", 400),
+    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n", 413),
+    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999999999999\r\n\r\n", 400),
     (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
     (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\n12345", 400),
-    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n12345", 400),
-    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
-    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
+    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345", 400),
+    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    (CHUNKED + b"0\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n", 403),
+    (CHUNKED + b"5;a=b\r\nsmugg\r\n3\r\nled\r\n0\r\nX: y\r\n\r\n", 403),
+    (CHUNKED + b"10000\r\n" + b"y" * 65_536 + b"\r\n0\r\n\r\n", 403),
+    (CHUNKED + b"ff000\r\n" + b"y" * 70_000, 413),
+    (CHUNKED + b"1\r\ny\r\n" * 70_000, 413),
+    (CHUNKED + b"5\r\n1234567\r\n0\r\n\r\n", 400),
+    (CHUNKED + b"-5\r\n12345\r\n0\r\n\r\n", 400),
+    (CHUNKED + b"1;" + b"y" * 70_000, 431),
+    (CHUNKED + b"0\r\nX: " + b"y" * 70_000, 431),
+    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 400),
     (b"GET http://elsewhere/-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
-    (b"\r\nGET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
+    (b"\r\nGET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400),
+    (b"CONNECT /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405),
+    (b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: upgrade, close\r\n\r\n", 200),
     (b"GET /-/healthy HTTP/1.0\r\n\r\n", 200),
     (b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: foo, Close\r\n\r\n", 200),
     (b"GET /%2d/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
@@ -340,6 +356,30 @@ def test_a_large_body_is_announced_first(shared: Served) -> None:
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"12345GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert [answer[:3] for answer in everything(connection).split(b"HTTP/1.1 ")[1:]] == [b"403", b"200"]
+
+
+def test_a_body_in_chunks_does_not_become_the_next_request(shared: Served) -> None:
+    body = b"1a\r\nGET /nonsense HTTP/1.1\r\n\r\n\r\n0\r\n\r\n"
+    with shared.connected() as connection:
+        connection.sendall(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+        connection.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert [answer[:3] for answer in everything(connection).split(b"HTTP/1.1 ")[1:]] == [b"403", b"200"]
+
+
+def test_a_refusal_does_not_repeat_what_came(shared: Served) -> None:
+    with shared.connected() as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization : Basic secret\r\n\r\n")
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert answer.endswith(b"\r\n\r\nThis is no HTTP/1.1 request: illegal header line.\n")
+
+
+def test_a_client_that_goes_away_within_a_request_is_owed_nothing(shared: Served) -> None:
+    for begun in (b"GET /metr", CHUNKED + b"5\r\n12"):
+        with shared.connected() as connection:
+            connection.sendall(begun)
+            connection.shutdown(socket.SHUT_WR)
+            assert everything(connection) == b""
 
 
 def test_a_page_of_another_site_reloads_nothing() -> None:
