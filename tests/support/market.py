@@ -67,7 +67,10 @@ class Market:
 
     def respond(self, request: Request, connection: socket.socket) -> None:
         """Answer a question, or do what the fault of its query is."""
-        name = self._name(request.form["query"])
+        name = self._name(request.form.get("query", ""))
+        if not name:  # what the server is, whether it is young
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
         if self.raging and name in self.faults:
             self.faults[name](request, connection)
             return
@@ -79,8 +82,8 @@ class Market:
         return ServerAt(self.respond, port=port)
 
     def _name(self, expr: str) -> str:
-        (name,) = {word for word in re.findall(r"\w+", expr) if word in self.names}
-        return name
+        """The metric that a question is about, "" where it is about none."""
+        return next((word for word in re.findall(r"\w+", expr) if word in self.names), "")
 
     def _answer(self, request: Request, name: str, manner: Manner) -> dict[str, Any]:
         expr, form = request.form["query"], request.form
