@@ -78,6 +78,18 @@ def selector(labels: dict[str, str]) -> str:
     return "{" + ",".join(f"{name}={json.dumps(value)}" for name, value in labels.items()) + "}"
 
 
+def reproduced(exporter: Exporter, query: str, series: str) -> dict:
+    """The explanation of now. An expression may have been computed at the very moment of a scrape that was not stored
+    yet, which nobody can replay: then the verdict of a later cycle has to do (an answer is kept for 10 s)."""
+    told = as_json(exporter, query=query, series=series)
+    for _ in range(3):
+        if query == "plain" or told["published"]["equal"]:
+            break
+        time.sleep(11)
+        told = as_json(exporter, query=query, series=series)
+    return told
+
+
 # --- the same numbers -------------------------------------------------------------------------------------------------
 
 
@@ -87,7 +99,7 @@ def test_the_page_gives_the_numbers_that_are_published_now(exporter: Exporter, q
     assert len(scores) == len(GOODS) if query != "gaps" else scores
     for labels in scores[:3]:
         own = {name: value for name, value in labels.items() if name not in ("query", "model")}
-        told = as_json(exporter, query=query, series=selector(own))
+        told = reproduced(exporter, query, selector(own))
         assert told["published"]["where"] == "this exporter"
         assert told["published"]["equal"], told["published"]
         assert {name: value for name, value in told["labels"].items() if name != "__name__"} == own
@@ -100,12 +112,16 @@ def test_a_past_verdict_has_the_digits_that_prometheus_scraped(
     prometheus: RunningPrometheus, exporter: Exporter, query: str
 ) -> None:
     wait_until(lambda: _scraped(prometheus, query, time.time() - 4), "verdicts are scraped")
-    at_s = time.time() - 4
-    numbers = _scraped(prometheus, query, at_s)
-    series = sorted({json.dumps(labels) for _, _, labels in numbers})[:2]
-    for text in series:
-        own = json.loads(text)
-        told = as_json(exporter, query=query, series=selector(own), at=f"{at_s:.3f}")
+    for _ in range(4):  # as above: what nobody can replay is made up for by another moment
+        at_s = time.time() - 4
+        numbers = _scraped(prometheus, query, at_s)
+        series = [json.loads(text) for text in sorted({json.dumps(labels) for _, _, labels in numbers})[:2]]
+        answers = [as_json(exporter, query=query, series=selector(own), at=f"{at_s:.3f}") for own in series]
+        if query == "plain" or (answers and all(told["published"]["equal"] for told in answers)):
+            break
+        time.sleep(6)
+    assert answers
+    for own, told in zip(series, answers, strict=True):
         assert told["published"]["where"] == "the source"
         assert told["published"]["equal"], told["published"]
         for model, verdict in told["verdicts"].items():
