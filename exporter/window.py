@@ -178,7 +178,9 @@ def suitable_offset(level: F64, low: F64, high: F64) -> F64:
     coarse &= np.isfinite(level) & np.isfinite(spread)
     safe = np.where(coarse, np.where(spread > 0, spread, size * 2.0**-20), 1.0)
     unit = 2.0 ** np.ceil(np.log2(16.0 * safe))
-    return np.where(coarse, np.round(np.where(coarse, level, 0.0) / unit) * unit, 0.0)
+    with np.errstate(over="ignore"):  # the next multiple of the unit may be beyond float64
+        offset = np.round(np.where(coarse, level, 0.0) / unit) * unit
+    return np.where(coarse & np.isfinite(offset), offset, 0.0)
 
 
 class Window:

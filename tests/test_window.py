@@ -274,6 +274,12 @@ def test_offsets_of_new_rows_agree_with_numpy(series):
         assert made.offset[row] == wanted[0]
 
 
+@pytest.mark.parametrize("level", [1.7976931348623157e308, -1.7976931348623157e308])
+def test_a_level_at_the_end_of_float64_has_a_finite_offset(level):
+    one = np.array([level])
+    assert np.isfinite(suitable_offset(one, one, one)[0])
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.floats(-1e12, 1e12), st.floats(1e-9, 1e12))
 def test_a_centred_value_keeps_a_four_thousandth_of_its_range(level, spread):

@@ -35,6 +35,7 @@ _LIVE = (
     'anomaly_min_detectable_ratio{query="requests"}',
     'anomaly_min_detectable_ratio{query="all_traffic"}',
 )
+_TROUBLES = ("anomaly_exporter_source_errors_total", "anomaly_exporter_remote_write_samples_dropped_total")
 _RARE_S = 0.6 * HOUR_S  # a series younger than this has too few samples to be judged
 
 
@@ -123,8 +124,8 @@ def _complete(stage: Stage) -> bool:
     judged = stage.ask('count by (tenant) (anomaly_score{tenant=~"team-.*"})')
     # what is not part of the past comes with the first cycles
     live = [stage.ask(selector) for selector in _LIVE]
-    failed = stage.ask("rate(anomaly_exporter_source_errors_total[1m]) > 0")
-    return written == [({}, 1.0)] and len(judged) == len(TENANTS) and all([*live, failed])
+    troubles = [stage.ask(f"rate({name}[1m]) > 0") for name in _TROUBLES]
+    return written == [({}, 1.0)] and len(judged) == len(TENANTS) and all([*live, *troubles])
 
 
 @contextmanager
