@@ -11,7 +11,7 @@ import numpy as np
 
 from exporter.errors import SourceRefused, SourceTooMuch
 from exporter.source.client import Client
-from exporter.source.planning import halve, plan_range
+from exporter.source.planning import halve, plan_range, points_an_answer
 from exporter.source.promql import instant_selectors, is_plain_selector, ranged_selectors
 from exporter.source.reach import Why, oldest_s, why_short
 from exporter.source.remote_read.streamed import RemoteRead
@@ -123,7 +123,8 @@ class Reader:
         return f"count({self._on_grid()}\n)" if "#" in self.expr else f"count({self._on_grid()})"
 
     def _by_queries(self, start_s: float, end_s: float, series: int) -> Iterator[Answer]:
-        return self._read_ahead(plan_range(start_s, end_s, self.step_s, series, self.max_points, self._most_steps))
+        points = points_an_answer(series, self.max_points)
+        return self._read_ahead(plan_range(start_s, end_s, self.step_s, series, points, self._most_steps))
 
     def _most_series(self, start_s: float, end_s: float) -> int:
         """The largest number of series at some times of a span."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.source.planning import halve, plan_range
+from exporter.source.planning import halve, plan_range, points_an_answer
 
 
 def visited(chunks: list[tuple[int, int]], step_s: int) -> list[int]:
@@ -54,6 +54,18 @@ def test_ends_are_moved_inwards_onto_the_grid(start_s: float, end_s: float, chun
 def test_senseless_limits_are_refused(step_s: int, max_points: int, max_per_series: int) -> None:
     with pytest.raises(ValueError, match="start at 1"):
         plan_range(0, 600, step_s, 1, max_points, max_per_series)
+
+
+@pytest.mark.parametrize(("series", "max_points", "points"), [
+    (0, 2_000_000, 500_000),
+    (1_000, 2_000_000, 500_000),
+    (10_000, 2_000_000, 1_000_000),
+    (100_000, 2_000_000, 2_000_000),
+    (100_000, 100_000_000, 10_000_000),
+    (10, 1_000, 1_000),
+])  # fmt: skip
+def test_answers_are_of_the_size_that_costs_least_within_the_limit(series: int, max_points: int, points: int) -> None:
+    assert points_an_answer(series, max_points) == points
 
 
 @given(start=st.integers(0, 100), points=st.integers(1, 50), step_s=st.integers(1, 600))
