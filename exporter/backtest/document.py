@@ -9,6 +9,7 @@ from typing import Any
 
 from exporter.backtest.episodes import Episode, Storm
 from exporter.backtest.incidents import Incident, Met
+from exporter.backtest.slow import Slow
 from exporter.backtest.span import Span
 from exporter.backtest.testing import Failed, Tested, totals
 from exporter.config.schema import Alert
@@ -82,6 +83,7 @@ def _query(one: Tested) -> dict[str, Any]:
         "episodes_left_out": len(one.alerts.single) - len(one.episodes),
         "storm_list": [storm(each) for each in one.storms],
         "storms_left_out": len(one.alerts.storms.firings) - len(one.storms),
+        "slow_signals": [slow(each) for each in one.slow],
         "incidents": _met(one.met) if one.met is not None else None,
         "budget": _proposal(one),
         "remarks": list(one.remarks),
@@ -116,6 +118,20 @@ def episode(one: Episode) -> dict[str, Any]:
 def storm(one: Storm) -> dict[str, Any]:
     """A storm."""
     return {"group": dict(one.labels), "start": one.start_s, "end": one.end_s, "most": one.most, "of": one.of}
+
+
+def slow(one: Slow) -> dict[str, Any]:
+    """The alerts of a slow signal."""
+    return {
+        "signal": one.signal,
+        "alerts": one.alerts,
+        "episodes": [
+            {"series": dict(each.labels), "start": each.start_s, "end": each.end_s, "peak": each.peak_s,
+             "score": each.score, "value": each.value}
+            for each in one.episodes
+        ],
+        "episodes_left_out": one.alerts - len(one.episodes),
+    }  # fmt: skip
 
 
 def _met(met: Met) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from exporter.backtest.alerting import Alerts, Firings, evaluations, told_of
 from exporter.backtest.points import Points
+from exporter.backtest.span import Grid
 from exporter.backtest.walking import Walk
 from exporter.config.schema import CONSENSUS
 from exporter.publish.label_text import exported_labels
@@ -73,12 +74,16 @@ def peaks(walk: Walk, single: Firings) -> I64:
     """Which point of the primary model is the worst of each firing (n,); -1 where it has none of its own."""
     query, grid = walk.query, walk.grid
     points = walk.points[walk.primary]
-    chosen = np.flatnonzero(told_of(query, points))
+    # Where several models must agree, the sample that tells may be older than their agreement.
+    early = evaluations(query.alert.lookback_s, grid) - 1 if query.alert.model == CONSENSUS else 0
+    return worst_of(points, np.flatnonzero(told_of(query, points)), single, grid, early)
+
+
+def worst_of(points: Points, chosen: I64, single: Firings, grid: Grid, early: int = 0) -> I64:
+    """Which of some chosen points is the worst during each firing (n,), or so many evaluations before; -1: none."""
     found = np.full(len(single), -1, np.int64)
     if len(single) == 0 or len(chosen) == 0:
         return found
-    # Where several models must agree, the sample that tells may be older than their agreement.
-    early = evaluations(query.alert.lookback_s, grid) - 1 if query.alert.model == CONSENSUS else 0
     wide = grid.end + 2 + early + max(0, int(single.end.max()) - grid.end)
     at = points.column[chosen] * grid.every
     keys = single.row * wide + np.maximum(single.since - early, 0)

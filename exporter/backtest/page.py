@@ -126,16 +126,32 @@ def _query(number: int, one: Tested, data: dict[str, Any] | None, charts: int) -
     if one.met is not None:
         yield from _met(one.met)
     yield from _budget(one)
-    if not one.episodes:
-        yield _text("p", "No alert.") + "</section>"
-        return
+    yield from _alerts(number, one, data, charts) if one.episodes else (_text("p", "No alert."),)
+    yield from _slow(one)
+    yield "</section>"
+
+
+def _alerts(number: int, one: Tested, data: dict[str, Any] | None, charts: int) -> Iterator[str]:
     if data is not None:
         data[f"t{number}"] = {"kind": "firing", **firing(one)}
         yield f'<h3>Alerts that fire</h3><div class="chart low" data-chart="t{number}"></div>'
     yield from _storms(one.storms, len(one.alerts.storms.firings))
     yield from _charts(number, one, data, charts)
     yield from _episodes(one)
-    yield "</section>"
+
+
+def _slow(one: Tested) -> Iterator[str]:
+    """The alerts of slow signals, which warn beside the pages."""
+    for signal in one.slow:
+        shown = signal.episodes[:MOST_ROWS]
+        yield f"<h3>Slow signal: {_shown(signal.signal)}</h3>{_left_out(len(shown), signal.alerts, 'alerts')}"
+        rows = [
+            [time_text(each.start_s), lasting(each.start_s, each.end_s), time_text(each.peak_s),
+             number_text(each.score), number_text(each.value), f"<code>{_shown(labels_text(each.labels))}</code>"]
+            for each in shown
+        ]  # fmt: skip
+        heads = ["start", "lasted", "peak", "score", "value", "series"]
+        yield _table(heads, rows, text_from=5) if rows else _text("p", "No alert.")
 
 
 def _episodes(one: Tested) -> Iterator[str]:

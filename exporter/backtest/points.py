@@ -22,7 +22,8 @@ CHARTED = ("value", "expected", "lower", "upper", "score")
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Verdicts (n,) of one model that are above 1, sorted by row and column; NaN where the band has no edge."""
+    """Verdicts (n,) of one model that are above 1, sorted by row and column; NaN where the band has no edge, as
+    that of a slow signal, which has none."""
 
     row: I64
     column: I64
@@ -53,9 +54,10 @@ class Present:
 class Ledger:
     """Collects slice after slice; scores above 1 become points."""
 
-    def __init__(self, models: Sequence[str]) -> None:
+    def __init__(self, models: Sequence[str], signals: Sequence[str] = ()) -> None:
         self._models = tuple(models)
         self._points: dict[str, list[Points]] = {name: [] for name in models}
+        self._slow: dict[str, list[Points]] = {name: [] for name in signals}
         self._present: dict[str, list[Present]] = {name: [] for name in models}
         self.judged: I64 = np.empty(0, np.int64)
 
@@ -70,10 +72,19 @@ class Ledger:
             self._points[name].append(Points(row, at + first, *columns))
             row, begin, end = of_mask(~np.isnan(bands.score))
             self._present[name].append(Present(row, begin + first, end + first))
+        for name, parts in self._slow.items():
+            score = found.signals[name]
+            row, at = np.nonzero(score > 1)
+            none = np.full(len(row), np.nan)
+            parts.append(Points(row, at + first, score[row, at], found.value[row, at], none, none, none))
 
     def points(self) -> dict[str, Points]:
         """The points of each model."""
         return {name: _sorted(_joined(parts)) for name, parts in self._points.items()}
+
+    def slow(self) -> dict[str, Points]:
+        """The points of each slow signal."""
+        return {name: _sorted(_joined(parts)) for name, parts in self._slow.items()}
 
     def present(self) -> dict[str, Present]:
         """The presences of each model, in no order; a stretch may be in two pieces."""

@@ -8,6 +8,7 @@ from exporter.backtest.document import Report
 from exporter.backtest.episodes import Episode
 from exporter.backtest.incidents import Met
 from exporter.backtest.shown import band_text, labels_text, lasting, number_text, rate_text, time_text, visible
+from exporter.backtest.slow import Slow
 from exporter.backtest.testing import Tested
 from exporter.config.durations import format_duration
 
@@ -15,6 +16,7 @@ Say = Callable[[str], None]
 
 _WORST = 5
 _MISSED = 5
+_SLOWEST = 3
 _TABLED = 7
 _LABEL_CHARS = 70
 
@@ -52,6 +54,7 @@ def _query(one: Tested) -> Iterator[str]:
     if one.met is not None:
         yield from _met(one.met)
     yield from _worst(one.episodes[:_WORST], len(alerts.single))
+    yield from _slow(one.slow)
     yield from _budget(one)
     yield from (f"  note: {visible(remark)}" for remark in one.remarks)
 
@@ -85,6 +88,16 @@ def _worst(episodes: Sequence[Episode], count: int) -> Iterator[str]:
             f"{one.direction:<7}  {number_text(one.value)} (band {band_text(one)})  "
             f"{labels_text(one.labels, _LABEL_CHARS)}"
         )
+
+
+def _slow(signals: Sequence[Slow]) -> Iterator[str]:
+    for signal in signals:
+        yield f"  slow     {signal.signal}: {signal.alerts:,} alerts, beside the pages"
+        for one in signal.episodes[:_SLOWEST]:
+            yield (
+                f"    {time_text(one.start_s)}  {lasting(one.start_s, one.end_s):>12}  score "
+                f"{number_text(one.score):>5}  {number_text(one.value)}  {labels_text(one.labels, _LABEL_CHARS)}"
+            )
 
 
 def _budget(one: Tested) -> Iterator[str]:

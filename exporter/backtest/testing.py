@@ -9,6 +9,7 @@ from exporter.backtest.alerting import Alerts, alerts_of
 from exporter.backtest.budget import Budget, Proposal, propose
 from exporter.backtest.episodes import Episode, Storm, groups_of, storms, worst_first
 from exporter.backtest.incidents import Incident, Met, meet
+from exporter.backtest.slow import Slow, slow_alerts
 from exporter.backtest.span import Grid, shown_time
 from exporter.backtest.walking import Walk
 from exporter.config.durations import format_duration
@@ -29,12 +30,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """One query of one tenant, backtested. `episodes` are the worst MOST_EPISODES, `storms` the first MOST_STORMS."""
+    """One query of one tenant, backtested. `episodes` are the worst MOST_EPISODES, `storms` the first MOST_STORMS,
+    `slow` the alerts of its slow signals."""
 
     walk: Walk
     alerts: Alerts
     episodes: tuple[Episode, ...]
     storms: tuple[Storm, ...]
+    slow: tuple[Slow, ...]
     met: Met | None
     proposal: Proposal | None
     remarks: tuple[str, ...]
@@ -73,6 +76,7 @@ def tested(walk: Walk, asked: Asked) -> Tested:
         alerts,
         tuple(worst_first(walk, alerts, MOST_EPISODES)),
         tuple(storms(walk, alerts, group_labels)[:MOST_STORMS]),
+        slow_alerts(walk),
         meet(walk, alerts, groups, asked.incidents) if asked.incidents is not None else None,
         propose(walk, groups, asked.budget) if asked.budget is not None else None,
         (*asked.remarks, *_remarks(walk)),
@@ -148,4 +152,5 @@ def totals(found: Sequence[Tested]) -> Mapping[str, float]:
         "alerts": sum(len(one.alerts.single) for one in found),
         "storms": sum(len(one.alerts.storms.firings) for one in found),
         "pages": sum(one.alerts.pages for one in found),
+        "slow_alerts": sum(each.alerts for one in found for each in one.slow),
     }

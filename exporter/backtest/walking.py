@@ -91,7 +91,7 @@ class Readers:
 @dataclass(frozen=True, slots=True)
 class Walk:
     """What a walk found: `labels` of the series by row, `judged` (rows,) how many samples of each, by model its points
-    and presences, and the verdicts for charts."""
+    and presences, the verdicts for charts, and by slow signal its points."""
 
     tenant: str
     query: Query
@@ -102,6 +102,7 @@ class Walk:
     present: dict[str, Present]
     kept: Kept
     seen: Watched
+    slow: dict[str, Points] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -141,7 +142,7 @@ class Walker:
         coarse = grid.step_s == query.step_s
         past = Past(query, self.pool, self.stop) if coarse else EveryCycle(query, fine, self.pool, self.stop)
         models = models_of(query)
-        ledger, kept = Ledger(models), Kept(models[0])
+        ledger, kept = Ledger(models, query.signals), Kept(models[0])
         past.load(seen, grid.first_column, grid.last_column * query.step_s)
         first = grid.first
         while past.next_column <= grid.last_column:
@@ -154,7 +155,9 @@ class Walker:
             first += found.value.shape[1]
         seen.join(fine)
         labels = tuple(past.labels(row) for row in range(past.series))
-        return Walk(tenant, query, grid, labels, ledger.judged, ledger.points(), ledger.present(), kept, seen)
+        return Walk(
+            tenant, query, grid, labels, ledger.judged, ledger.points(), ledger.present(), kept, seen, ledger.slow()
+        )
 
 
 def _shares(told: Told, done: int, columns: int) -> Told:

@@ -15,7 +15,7 @@ from exporter.rules.expressions import UNIT, Look, by, keeping_labels, one_sided
 from exporter.rules.rule import AlertRule, Group, RecordingRule
 from exporter.rules.scope import Scope, scopes
 
-_SLOW_LOOKBACK_S = 900  # keeps the alerts of slow signals from flapping where their score is close to 1
+SLOW_LOOKBACK_S = 900  # keeps the alerts of slow signals from flapping where their score is close to 1
 _ABSENT_FOR_S = 30
 _WARNING = "warning"
 _USUAL_INTERVAL_S = 60
@@ -161,15 +161,15 @@ def _slow_and_absent(queries: Iterable[Query], usual: Alert, words: Annotations)
     for _, scope in scopes(queries, lambda query: query.alert.enabled or None, usual.enabled or None):
         selector = scope.selector()
         shift, stale, absent = (FAMILIES[key].name + selector for key in (SHIFT, STALE, ABSENT))
-        looked_back = Look("", _SLOW_LOOKBACK_S).range
+        looked_back = Look("", SLOW_LOOKBACK_S).range
         # Warn, do not page: nothing has broken yet.
         yield AlertRule(
             names.ALERT_SHIFT, keeping_labels(f"max_over_time({shift}[{looked_back}]) > 1"), _WARNING,
-            words.slow(names.ALERT_SHIFT, "shift", _SLOW_LOOKBACK_S), query=scope.label,
+            words.slow(names.ALERT_SHIFT, "shift", SLOW_LOOKBACK_S), query=scope.label,
         )  # fmt: skip
         yield AlertRule(
             names.ALERT_STALE, keeping_labels(f"{stale} > 1"), _WARNING,
-            words.slow(names.ALERT_STALE, "stale", _SLOW_LOOKBACK_S), query=scope.label,
+            words.slow(names.ALERT_STALE, "stale", SLOW_LOOKBACK_S), query=scope.label,
         )  # fmt: skip
         # The metric exists only for a judged series that has gone missing, so any sample of it counts, 0 seconds too.
         yield AlertRule(

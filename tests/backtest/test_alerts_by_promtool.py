@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.backtests import made_grid, points_of, present_of
+from support.backtests import made_grid, points_of, present_of, slow_points_of
 
 from exporter.backtest.alerting import alerts_of
+from exporter.backtest.slow import slow_firings
 from exporter.config import Config, parse
 from exporter.rules.alerts import series_groups
 from exporter.rules.rule import AlertRule
@@ -66,17 +67,28 @@ def fired(found, rows: int, end: int) -> np.ndarray:
     return out
 
 
-def rules_of(made: Config) -> list[dict[str, object]]:
-    """The alert rules about scores, as a Prometheus of any version understands them."""
+def rules_of(made: Config, *names: str) -> list[dict[str, object]]:
+    """The alert rules of these names, as a Prometheus of any version understands them."""
     rules = []
     for group in series_groups(made):
         for rule in group.rules:
-            if isinstance(rule, AlertRule) and rule.alert in ("AnomalyDetected", "AnomalyShareHigh"):
+            if isinstance(rule, AlertRule) and rule.alert in names:
                 # Up to 2.x a range holds its left edge, which this leaves out.
                 expr = _RANGE.sub(lambda match: f"[{int(match.group(1)) * 60_000 - 1}ms]", rule.expr)
                 timing = {"for": f"{rule.for_s}s", "keep_firing_for": f"{rule.keep_firing_for_s}s"}
                 rules.append({"alert": rule.alert, "expr": expr, **timing})
     return rules
+
+
+def slow_series(name: str, scores: np.ndarray) -> list[dict[str, str]]:
+    """A score that is gone ends by a stale marker, as that of a series does that leaves the page."""
+    return [
+        {
+            "series": f'{name}{{query="load",i="{row}"}}',
+            "values": " ".join("stale" if np.isnan(score) else repr(float(score)) for score in scores[row]),
+        }
+        for row in range(SERIES)
+    ]
 
 
 def input_series(scores: dict[str, np.ndarray]) -> list[dict[str, str]]:
@@ -103,8 +115,6 @@ def expectation(alert: str, by: str, names: list[str], firing: np.ndarray) -> li
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_prometheus_raises_the_same_alerts(case: str, seed: int, tmp_path: Path) -> None:
-    if not shutil.which("promtool"):
-        pytest.fail("promtool is needed: apt-get install prometheus")
     made = config(CASES[case])
     (query,) = made.queries
     scores = made_scores(seed)
@@ -119,16 +129,34 @@ def test_prometheus_raises_the_same_alerts(case: str, seed: int, tmp_path: Path)
     assert single.any()
     assert not single.all(axis=1).any()
     assert storms.any()
-    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "all", "rules": rules_of(made)}]}))
     zones = ['{zone="z0"}', '{zone="z1"}'] if query.alert.group_by else ["{}", "{}"]
-    test = {
-        "interval": f"{STEP}s",
-        "input_series": input_series(scores),
-        "promql_expr_test": [
-            *expectation("AnomalyDetected", "i", [f'{{i="{row}"}}' for row in range(SERIES)], single),
-            *expectation("AnomalyShareHigh", "zone", zones, storms),
-        ],
-    }
+    expected = [
+        *expectation("AnomalyDetected", "i", [f'{{i="{row}"}}' for row in range(SERIES)], single),
+        *expectation("AnomalyShareHigh", "zone", zones, storms),
+    ]
+    agrees(rules_of(made, "AnomalyDetected", "AnomalyShareHigh"), input_series(scores), expected, tmp_path)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(("signal", "alert"), [("shift", "AnomalyShift"), ("stale", "AnomalyStale")])
+def test_prometheus_raises_the_same_slow_alerts(signal: str, alert: str, seed: int, tmp_path: Path) -> None:
+    made = config("{}")
+    (query,) = made.queries
+    scores = made_scores(seed)["robust_band"]
+    grid = made_grid(COLUMNS, query)
+    firing = fired(slow_firings(signal, slow_points_of(scores, 0), grid), SERIES, grid.end)
+    assert firing.any()
+    assert not firing.all(axis=1).any()
+    expected = expectation(alert, "i", [f'{{i="{row}"}}' for row in range(SERIES)], firing)
+    agrees(rules_of(made, alert), slow_series(f"anomaly_{signal}_score", scores), expected, tmp_path)
+
+
+def agrees(rules: list[dict[str, object]], series: list[dict[str, str]], expected: list, tmp_path: Path) -> None:
+    """Let Prometheus' own rule engine run over the series."""
+    if not shutil.which("promtool"):
+        pytest.fail("promtool is needed: apt-get install prometheus")
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}))
+    test = {"interval": f"{STEP}s", "input_series": series, "promql_expr_test": expected}
     (tmp_path / "test.yml").write_text(
         json.dumps({"rule_files": ["rules.yml"], "evaluation_interval": f"{INTERVAL}s", "tests": [test]})
     )

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from support.backtest_reports import report, result
+from support.backtest_reports import report, result, slow_result
 
 from exporter.backtest.budget import parse_budget
 from exporter.backtest.document import document
 from exporter.backtest.inputs.samples import MOST_SAMPLES
 from exporter.backtest.page import MOST_ALL_CHARTS, MOST_CHARTS, MOST_ROWS
 from exporter.backtest.points import MOST_KEPT_BYTES
+from exporter.backtest.slow import MOST_EPISODES as MOST_SLOW
 from exporter.backtest.testing import MOST_EPISODES, MOST_STORMS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "backtest.md").read_text()
@@ -34,7 +35,8 @@ def keys(value: object) -> Iterator[str]:
 
 
 def test_every_field_is_described():
-    found = set(keys(document(report(result()))))
+    found = set(keys(document(report(result(), slow_result()))))
+    assert "slow_signals" in found
     assert len(found) > 50
     assert found - {word for part in WORDS for word in part.split()} == set()
 
@@ -51,7 +53,8 @@ def test_every_flag_is_described():
 def test_bounds_and_budgets_are_those_of_the_code():
     bounds = (
         f"worst {MOST_CHARTS} episodes as charts ({MOST_ALL_CHARTS}", f"worst {MOST_ROWS} as", f"the {MOST_EPISODES:,}",
-        f"first {MOST_STORMS:,}", f"{MOST_SAMPLES // 10**6} million samples", f"{MOST_KEPT_BYTES >> 30} GiB",
+        f"first {MOST_STORMS:,}",
+        f"the {MOST_SLOW:,} `episodes`", f"{MOST_SAMPLES // 10**6} million samples", f"{MOST_KEPT_BYTES >> 30} GiB",
     )  # fmt: skip
     for bound in bounds:
         assert bound in PAGE, bound

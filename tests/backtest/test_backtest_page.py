@@ -168,4 +168,4 @@ def test_json_has_all_numbers():
     assert query["incidents"]["missed"][0]["where"] == HOSTILE[1]
     assert query["budget"]["sensitivity"] > 1
     assert made["failed"][0]["query"] == "cpu"
-    assert sorted(made["total"]) == ["alerts", "pages", "samples", "series", "storms"]
+    assert sorted(made["total"]) == ["alerts", "pages", "samples", "series", "slow_alerts", "storms"]

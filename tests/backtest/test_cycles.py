@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -23,12 +22,6 @@ FIRST_S = 19_700 * DAY
 CYCLES = 4 * DAY // INTERVAL
 SINCE = 3 * DAY // INTERVAL  # the first cycle to be judged; a window of two days lies before it
 ASKED = Query("m", "m", interval_s=INTERVAL, step_s=STEP, window_s=2 * DAY, signals=("stale",))
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as made:
-        yield made
 
 
 def made_values() -> np.ndarray:

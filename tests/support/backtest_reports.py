@@ -39,6 +39,13 @@ def result(
     return backtested(walk, Asked(incidents, parse_budget("2/week"), (HOSTILE[0],)))
 
 
+def slow_result() -> Result:
+    """A quiet series whose level shifts."""
+    query = Query("slow", "slow", (RobustBandSettings(),), signals=("shift",))
+    scores = np.full((1, 20), 0.1)
+    return backtested(made_walk(query, {"robust_band": scores}, slow={"shift": 20 * scores}), Asked())
+
+
 def report(*found: Result, **more: object) -> Report:
     """A report of these results, and of a query that failed."""
     made = Report(

@@ -48,6 +48,13 @@ def points_of(scores: np.ndarray, first: int) -> Points:
     return Points(row, at + first, score, value, expected, 100 - 100 / score, 100 + 100 / score)
 
 
+def slow_points_of(scores: np.ndarray, first: int) -> Points:
+    """The points of a slow signal's scores (series, columns); every value is 100."""
+    points = points_of(scores, first)
+    none = np.full(len(points), np.nan)
+    return Points(points.row, points.column, points.score, np.full(len(points), 100.0), none, none, none)
+
+
 def present_of(scores: np.ndarray, first: int) -> Present:
     """Where there are scores."""
     row, begin, end = of_mask(~np.isnan(scores))
@@ -61,9 +68,9 @@ def made_grid(columns: int, query: Query, first: int = 0) -> Grid:
 
 def made_walk(
     query: Query, scores: dict[str, np.ndarray], labels: Sequence[dict[str, str]] = (), *, tenant: str = "",
-    grid: Grid | None = None,
+    grid: Grid | None = None, slow: dict[str, np.ndarray] | None = None,
 ) -> Walk:  # fmt: skip
-    """A walk that found these scores (series, columns) by model."""
+    """A walk that found these scores (series, columns) by model and by slow signal."""
     one = next(iter(scores.values()))
     grid = grid or made_grid(one.shape[1], query)
     kept = Kept(next(iter(scores)))
@@ -81,6 +88,7 @@ def made_walk(
         {name: present_of(each, grid.first) for name, each in scores.items()},
         kept,
         seen,
+        {name: slow_points_of(each, grid.first) for name, each in (slow or {}).items()},
     )
 
 
