@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from exporter import __version__, names
 from exporter.backfill import Backfills, Task, asks_receiver, newest_result, not_known, writes_to
 from exporter.config import Config, Query, Source, Tenant, content_hash, load, mask
-from exporter.config.per_tenant import queries_of, source_of, targets_of, tenants_of
+from exporter.config.per_tenant import queries_of, reads_as, source_of, targets_of, tenants_of
 from exporter.connections import Sessions, make_client, make_reader, open_target
 from exporter.crew import Crew, processors
 from exporter.discovery import LOOK_S, MECHANISMS, Discovery, with_tenants
@@ -77,8 +77,9 @@ class App:
         self._changing = threading.Lock()
         self._stopped = threading.Event()
         self._pages = Pages(
-            lambda: self.units, lambda: self._config, lambda: self._sessions, self._abandon, self._tenancy.remarks
-        )
+            lambda: self.units, lambda: self._config, lambda: self._sessions, self._abandon, self._tenancy.remarks,
+            self._tenancy.onlooker,
+        )  # fmt: skip
         self._hangup = threading.Event()
 
     @property
@@ -131,15 +132,21 @@ class App:
     def _discover(self) -> None:
         """Look for tenants now and then, and take in what has changed."""
         while not self._stopped.is_set():
-            config = self._config
-            found = self._discovery.look()
-            self.metrics.left_out.set(self._discovery.left_out)
-            with self._changing:
-                changed = with_tenants(config, found)
-                # A reload meanwhile looks elsewhere: the next turn is about that.
-                if config is self._config and changed.tenants != config.tenants and not self._stopped.is_set():
-                    self._take_in(changed)
+            try:
+                self._look_for_tenants()
+            except Exception:  # a mistake of ours must be seen, and must not be the last look
+                log.exception("internal error, please report it")
             self._stopped.wait(LOOK_S)
+
+    def _look_for_tenants(self) -> None:
+        config = self._config
+        found = self._discovery.look()
+        self.metrics.left_out.set(self._discovery.left_out)
+        with self._changing:
+            changed = with_tenants(config, found)
+            # A reload meanwhile looks elsewhere: the next turn is about that.
+            if config is self._config and changed.tenants != config.tenants and not self._stopped.is_set():
+                self._take_in(changed)
 
     def reload(self) -> None:
         """Read the config file again. Raises ConfigError, and then everything goes on with the old config."""
@@ -187,12 +194,15 @@ class App:
                 self._reload_on_signal()
 
     def ready(self) -> tuple[bool, str]:
-        """Ready as soon as every unit has run once and one of them well: a broken query must not hide the others."""
+        """Ready as soon as every unit has run once and one of them well: a broken query must not hide the others.
+
+        Who sees that it is ready finds the first verdicts on the page, and these cycles in the metrics.
+        """
         if not self._discovery.looked:
             return False, "looking for tenants"
         if not self.units:
             return False, "no tenants found yet"
-        waiting = [key for key, unit in self.units.items() if unit.last is None]
+        waiting = [key for key, unit in self.units.items() if not unit.counted]
         if waiting:
             return False, f"waiting for the first verdicts of {len(waiting)} of {len(self.units)} queries"
         if not any(unit.last_good for unit in self.units.values()):
@@ -238,7 +248,7 @@ class App:
         client = make_client(config, sessions, tenant.id, observe=observe, stop=self._abandon, breaker=breaker)
         source = source_of(config, tenant)
         before, self._sources[tenant.id] = self._sources.get(tenant.id), source
-        known = keep if before is not None and before.url == source.url else []
+        known = keep if before is not None and reads_as(before) == reads_as(source) else []
         units: dict[str, Unit] = {}
         for query in queries:
             reader = replace(make_reader(config, client, query), of_now=True)
@@ -331,10 +341,11 @@ class App:
 
         # Who is alone need not leave threads to others.
         most = _CYCLES_PER_REQUEST * self._sources[tenant].max_in_flight if tenant else _WORKERS
-        return Job(_job_key(unit), query.interval_s, run, skipped, late, tenant, most)
+        return Job(_job_key(unit), query.interval_s, run, skipped, late, tenant, most, work=unit)
 
     def _record(self, unit: Unit, receipt: Receipt) -> None:
         self.metrics.record(unit.tenant, unit.query.name, receipt)
+        unit.counted = True
         self._tenancy.cycle_ended(unit.tenant)
 
     # -- web -----------------------------------------------------------------------------------------------------------
@@ -354,6 +365,8 @@ class App:
             self.reload()
         except ConfigError as error:
             log.error("config not reloaded, the old one stays in force: " + str(error))
+        except Exception:  # a mistake of ours must be seen, and the signal for a reload must not be one for the end
+            log.exception("internal error in a reload, please report it")
 
 
 def _by_tenant(units: Iterable[Unit]) -> dict[str, list[Unit]]:

@@ -24,13 +24,19 @@ class Cells:
         self.array: F32 = np.empty((0, columns), np.float32)
 
     def grow(self, rows: int) -> None:
-        """Make room for so many rows, more than there are; the content of new ones is not defined."""
+        """Make room for so many rows, more than there are; the content of new ones is not defined.
+
+        Raises MemoryError when there is none; then everything is as it was.
+        """
         size_bytes = rows * self._columns * 4
-        kept, self.array = self.array, np.empty((0, self._columns), np.float32)
-        old_rows = len(kept)
-        del kept
-        if self._memory is None or not self._resized(size_bytes):
-            self._replace(size_bytes, old_rows)
+        old_rows = len(self.array)
+        self.array = np.empty((0, self._columns), np.float32)  # who holds the memory keeps it from being moved
+        try:
+            if self._memory is None or not self._resized(size_bytes):
+                self._replace(size_bytes, old_rows)
+        except MemoryError:
+            self.array = self._view(old_rows)
+            raise
         self.array = self._view(rows)
 
     def _resized(self, size_bytes: int) -> bool:

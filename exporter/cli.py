@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from exporter import __version__
 from exporter.errors import AnomalyExporterError, ConfigError
+from exporter.heap import bound_heap
 from exporter.logs import FORMATS, LEVELS, set_up
 
 DEFAULT_ADDRESS = ":9899"
@@ -230,6 +233,7 @@ def _duration_s(text: str) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    bound_heap()
     set_up(arguments.log_level, arguments.log_format, spooled=True)
     from exporter.app import App
     from exporter.compilation import prepare
@@ -244,11 +248,17 @@ def _run(arguments: argparse.Namespace) -> int:
     log.info("stopping")
     ended = app.stop()
     log.info("stopped" if ended else "stopped; a cycle was abandoned")
-    if not ended:
-        # Its thread can't be ended from outside and would keep the process alive. It holds no file and no lock.
-        logging.shutdown()  # writes what waits
-        os._exit(0)
-    return 0
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End the process at once.
+
+    Who still waits for a server (a cycle, an explanation, a backfill) can't be ended from outside, and Python would join
+    the threads of its pools before it goes, however long that takes. They hold no file and no lock.
+    """
+    atexit._run_exitfuncs()  # the last lines of the log are written, and kernels that nobody else may use are removed
+    os._exit(0)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -297,7 +307,8 @@ def _backtest(arguments: argparse.Namespace) -> int:
     set_up("warn", "logfmt")
     import threading
 
-    from exporter.backtest.command import Options, backtest
+    from exporter.backtest.asking import Options
+    from exporter.backtest.command import backtest
     from exporter.compilation import prepare
 
     options = Options(

@@ -11,7 +11,7 @@ import requests
 from exporter import __version__
 from exporter.config import Config, HttpConfig, Query, RemoteWrite, Tenant
 from exporter.config.per_tenant import header_of, source_of, tenant_of, tenants_of
-from exporter.source.breaker import Breaker
+from exporter.source.breaker import Breaker, Onlooker
 from exporter.source.client import Client, Observer, unobserved
 from exporter.source.reader import Reader
 from exporter.source.session import open_session
@@ -83,7 +83,7 @@ def make_client(
     *,
     observe: Observer = unobserved,
     stop: threading.Event | None = None,
-    breaker: Breaker | None = None,
+    breaker: Breaker | Onlooker | None = None,
 ) -> Client:
     """The client for one tenant of the configured source. Setting `stop` ends its waits and downloads."""
     tenant = tenant_of(config, tenant_id)

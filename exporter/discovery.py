@@ -66,7 +66,8 @@ class Discovery:
 
     @property
     def looked(self) -> bool:
-        """Whether every place has been looked at once, or there is none."""
+        """Whether every place has been looked at once, or there is none; a reload changes nothing in that, as who has
+        been found before stays until the next look."""
         return self._looked or self._config is None or self._config.tenant_discovery is None
 
     @property
@@ -96,7 +97,6 @@ class Discovery:
             self._files = {path: known.get(path, _Place(FILE)) for path in discovery.files}
             for place in self._files.values():
                 place.stamp = None
-            self._looked = False
 
     def look(self) -> tuple[Tenant, ...]:
         """Look where something may have changed; all tenants that are known then, without those of the config.

@@ -23,7 +23,7 @@ from exporter.samples import SampleBatch
 from exporter.series import REJECTED, RIVAL, UNKNOWN, SeriesTable, refused_for, rivals, waiting
 from exporter.source.reach import Cut, Why, is_short
 from exporter.source.scan import Answer
-from exporter.succession import beside, overtake, succeed
+from exporter.succession import beside, inherit, overtake, succeed
 from exporter.window import NEVER, Window, Written
 
 F64 = npt.NDArray[np.float64]
@@ -311,11 +311,20 @@ class Intake:
         rows = self._table.find(batch)
         new_rows = self._table.admit(batch, rows, self._query.most_series)
         if len(new_rows):
-            self._window.grow(self._table.rows)
-            self._unplaced = np.append(self._unplaced, np.zeros(self._table.rows - len(self._unplaced), np.bool_))
+            self._make_room(new_rows)
             self._unplaced[new_rows] = True
             self._new.append(new_rows)
         return rows
+
+    def _make_room(self, new_rows: I64) -> None:
+        """Raises MemoryError; then it is as if their series had not been seen, and the next update tries again."""
+        try:
+            self._window.grow(self._table.rows)
+            missing = max(0, self._table.rows - len(self._unplaced))
+            self._unplaced = np.append(self._unplaced, np.zeros(missing, np.bool_))
+        except MemoryError:
+            self._table.forget(new_rows)
+            raise
 
     def _make_sole(self, batch: SampleBatch, rows: I64, taken: Intaken) -> None:
         """Make the rows of a batch, in place, those to write it to: each once, ready to take samples."""
@@ -349,12 +358,7 @@ class Intake:
         self._tell_rivals(batch, wanting[near[wanting]], wanted[near[wanting]], time_s)
         rows[wanting[held & ~near[wanting]]] = UNKNOWN  # it has ended and is only still within the look-back
         gone = ~held & (time_s - self._window.last_ms[wanted] / 1000.0 > self.absent_after_s()[wanted])
-        heirs = wanting[gone]
-        newest_ms = batch.time_ms[np.maximum(batch.first[heirs + 1] - 1, 0)] if len(batch.time_ms) else np.zeros(0)
-        if len(newest_ms):
-            order = np.lexsort((batch.label_hash[heirs], -newest_ms, wanted[gone]))
-            _, first = np.unique(wanted[gone][order], return_index=True)
-            self._table.hand_over(batch, rows, heirs[order][first])
+        inherit(self._table, batch, rows, wanting[gone])
 
     def _tell_rivals(self, batch: SampleBatch, wanting: I64, wanted: I64, time_s: int) -> None:
         """Report series that are there beside those with their rows, at the start at once."""

@@ -99,7 +99,7 @@ class Judging:
         self.value: F64 = np.empty(0)
         self.judged_ms: I64 = np.empty(0, np.int64)
         self.state = np.empty(0, np.int8)
-        self._hash: I64 = np.empty(0, np.int64)
+        self._hash = np.empty(0, np.uint32)
         self._fit_cycle: I64 = np.empty(0, np.int64)
         self._valid = np.empty(0, np.int32)
         self._first: I64 = np.empty(0, np.int64)
@@ -319,11 +319,8 @@ class Judging:
             return 0
         value, offset = self._window.last_value[rows], self._window.offset[rows]
         for name, model in self.models.items():
-            model.judge(rows, value - offset)
-            found = model.verdicts
-            bands = Bands(
-                found.score[rows], found.expected[rows] + offset, found.lower[rows] + offset, found.upper[rows] + offset
-            )
+            found = model.judge(rows, value - offset)
+            bands = Bands(found.score, found.expected + offset, found.lower + offset, found.upper + offset)
             _write(self.bands[name], rows, apply_policy(self._query, value, bands))
         for signal in self.signals.values():
             signal.judge(rows, value - offset)
@@ -363,7 +360,7 @@ class Judging:
         self.value = np.concatenate([self.value, np.full(more, np.nan)])
         self.judged_ms = np.concatenate([self.judged_ms, np.full(more, NEVER, np.int64)])
         self.state = np.concatenate([self.state, np.full(more, FREE, np.int8)])
-        self._hash = np.concatenate([self._hash, np.zeros(more, np.int64)])
+        self._hash = np.concatenate([self._hash, np.zeros(more, np.uint32)])
         self._fit_cycle = np.concatenate([self._fit_cycle, np.full(more, -1, np.int64)])
         self._valid = np.concatenate([self._valid, np.zeros(more, np.int32)])
         self._first = np.concatenate([self._first, np.zeros(more, np.int64)])

@@ -153,9 +153,17 @@ class Spool(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Put a line in the queue."""
         try:
-            self._lines.put_nowait(self.format(record))
+            self._lines.put_nowait(self._line_of(record))
         except queue.Full:
             self._lost += 1
+
+    def _line_of(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception as error:  # noqa: BLE001 -- words that don't fit their values are no fault of what goes on there
+            told = {"name": __name__, "levelname": "ERROR", "msg": "a log line could not be made, please report it"}
+            where = f"{record.module}:{record.lineno}"
+            return self.format(logging.makeLogRecord({**told, "where": where, "error": repr(error)}))
 
     def flush(self) -> None:
         """Wait until all lines are written, but not for long."""

@@ -16,6 +16,7 @@ from exporter.explain.replaying import Numbers
 from exporter.names import DASHBOARD_OVERVIEW, PAGE_RUNBOOKS
 from exporter.publish.landing import Landing, LandingRow, LandingUnit
 from exporter.publish.web import Answered
+from exporter.source.breaker import Onlooker
 from exporter.source.client import Client
 from exporter.unit import Example, Unit
 
@@ -35,12 +36,15 @@ class Pages:
         sessions: Callable[[], Sessions],
         stop: threading.Event,
         remarks: Callable[[str], tuple[str, ...]] = lambda _tenant: (),
+        onlooker: Callable[[str], Onlooker | None] = lambda _tenant: None,
     ) -> None:
-        """Setting `stop` ends explanations that wait for the source. `remarks`: what there is to say of a tenant."""
+        """Setting `stop` ends explanations that wait for the source. `remarks`: what there is to say of a tenant;
+        `onlooker`: what explanations keep to while its server is not asked."""
         self._units = units
         self._config = config
         self._sessions = sessions
         self._remarks = remarks
+        self._onlooker = onlooker
         self._stop = stop
         self._loaded: dict[str, float] = {}
         self._desk = Desk(self._explainer, lambda: query_names(config()), lambda: content_hash(config()))
@@ -88,8 +92,9 @@ class Pages:
         return Explainer(self._config(), self._client, live=self)
 
     def _client(self, tenant: str) -> Client:
-        """A client of its own: explanations take none of the slots that cycles wait for."""
-        return make_client(self._config(), self._sessions(), tenant, stop=self._stop)
+        """A client of its own: explanations take none of the slots that cycles wait for. A server that the cycles have
+        given up for now is not waited for."""
+        return make_client(self._config(), self._sessions(), tenant, stop=self._stop, breaker=self._onlooker(tenant))
 
     def cycle_s(self, tenant: str, query: str) -> int:
         """The time of the last cycle of a query that went well, 0 before the first."""

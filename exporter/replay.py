@@ -194,11 +194,8 @@ class Replay:
 
     def _judge(self, rows: I64, value: F64, offset: F64, at: tuple[I64, I64], found: Replayed) -> None:
         for name, model in self._models.items():
-            model.judge(rows, value - offset)
-            got, out = model.verdicts, found.bands[name]
-            bands = Bands(
-                got.score[rows], got.expected[rows] + offset, got.lower[rows] + offset, got.upper[rows] + offset
-            )
+            got, out = model.judge(rows, value - offset), found.bands[name]
+            bands = Bands(got.score, got.expected + offset, got.lower + offset, got.upper + offset)
             bands = apply_policy(self._query, value, bands)
             out.score[at], out.expected[at] = bands.score, bands.expected
             out.lower[at], out.upper[at] = bands.lower, bands.upper

@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 class Job:
     """Something to run every ``interval_s`` with the cycle's time; ``run`` must not raise.
 
-    At most ``most`` jobs of an ``owner`` run at once.
+    At most ``most`` jobs of an ``owner`` run at once. ``work`` is what ``run`` works on: a job that takes the place of
+    one with its key goes on where that was when it is the same, and begins at once when it is another.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Job:
     late: Callable[[float], None]
     owner: str = ""
     most: int = 1 << 30
+    work: object = None
 
 
 class GridTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
@@ -90,7 +92,8 @@ class Schedule:
         self._watch.start()
 
     def set_jobs(self, jobs: list[Job]) -> None:
-        """Replace all jobs. One that keeps its key still does not overlap itself. First runs come at once."""
+        """Replace all jobs. One that keeps its key still does not overlap itself. The first run of any work comes at
+        once, or as soon as what it takes the place of has ended."""
         with self._changing:
             keep = {job.key for job in jobs}
             self._runners = {key: runner for key, runner in self._runners.items() if key in keep}
@@ -153,6 +156,7 @@ class _Runner:
         self._queued = threading.Lock()
         self._running = threading.Lock()
         self._accounted = -1  # newest cycle number that ran or was reported as skipped
+        self._ran: object = self  # the work of the last cycle; of no job before the first
 
     def tick(self) -> None:
         """The scheduler's call: at once when the job is new, then at each grid time."""
@@ -168,12 +172,15 @@ class _Runner:
         if job is None or self._stopping.is_set() or not self._running.acquire(blocking=False):
             return
         try:
-            if self._accounted < 0:
+            first, self._ran = job.work is not self._ran, job.work
+            if first:
                 self._run_first(job, self._cycle(job))
             else:
                 self._run(job, self._cycle(job))
         finally:
             self._running.release()
+        if self.job is not None and self.job.work is not job.work:
+            self.tick()  # its own tick has met the end of this cycle
 
     def set_back(self) -> None:
         """The clock went back: grid times that have been served come again later, the next one is ahead of now."""

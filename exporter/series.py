@@ -7,6 +7,7 @@ when it is new.
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from exporter.errors import SourceGarbled
 from exporter.kernels import kernel
+from exporter.label_book import LabelBook
 from exporter.names import REFUSALS
 from exporter.relabelling.publishing import METRIC_NAME, Relabelling
 from exporter.samples import SampleBatch
@@ -157,8 +159,7 @@ class SeriesTable:
         self._slots: Rows = np.full(_LEAST_SLOTS, _EMPTY, np.int64)
         self._used = 0
         self._free: list[int] = []
-        self._row_of: dict[bytes, int] = {}
-        self._labels: list[bytes | None] = []
+        self._labels = LabelBook()
         self._names: list[str] = []
         self._sources: dict[int, bytes] = {}  # own labels of the series that have a row, where they are relabelled
         self._waiting = 0  # marks of series that wait, at most
@@ -169,23 +170,23 @@ class SeriesTable:
 
     @property
     def rows(self) -> int:
-        """Rows ever handed out, free ones included: the length that arrays by row must have."""
-        return len(self._labels)
+        """The length that arrays by row must have: up to the last row of a series, free ones before it included."""
+        return self._labels.rows
 
     @property
     def live(self) -> int:
         """Rows that belong to a series now."""
-        return len(self._row_of)
+        return self._labels.live
 
     def labels(self, row: int) -> dict[str, str]:
         """The labels to publish of a row, without ``__name__``; empty for a free row."""
-        raw = self._labels[row]
+        raw = self._labels.text(row)
         return dict(json.loads(raw)) if raw else {}
 
     def row_of(self, labels: Mapping[str, str]) -> int | None:
         """The row of a series by its own labels, with its name or without; None when it has none."""
         met = self._meet(json.dumps(dict(labels)).encode())
-        return None if met.refused else self._row_of.get(met.key)
+        return None if met.refused else self._labels.find(met.key)
 
     def name(self, row: int) -> str:
         """The metric name that a row's series came with; empty where servers or functions drop it."""
@@ -193,7 +194,7 @@ class SeriesTable:
 
     def stable_hash(self, row: int) -> int:
         """A hash of the row's labels that is the same in every process, for spreading work over time."""
-        return zlib.crc32(self._labels[row] or b"")
+        return self._labels.crc(row)
 
     def find(self, batch: SampleBatch) -> Rows:
         """The row of each series in the batch (n,); UNKNOWN for a label set never seen, REJECTED for a refused one,
@@ -255,14 +256,21 @@ class SeriesTable:
         gone = np.zeros(self.rows, np.bool_)
         gone[rows] = True
         for row in rows.tolist():  # once in the life of a series
-            raw = self._labels[row]
-            if raw is not None:
-                self._late.discard(zlib.crc32(raw))
-                del self._row_of[raw]
+            crc = self._labels.crc(row)
+            if self._labels.drop(row):
+                self._late.discard(crc)
                 self._sources.pop(row, None)
-                self._labels[row] = None
                 self._free.append(row)
+        self._cut_end()
         self._rebuild(gone)
+
+    def _cut_end(self) -> None:
+        """Without the free rows at the end: nobody has to make room for them."""
+        before = self.rows
+        self._labels.cut_end()
+        del self._names[self.rows :]
+        if self.rows < before:
+            self._free = [row for row in self._free if row < self.rows]
 
     def _choose(self, batch: SampleBatch, found: Rows, room: int) -> Rows:
         """The series of a batch that get the last rows; the others are marked as waiting, in place in `found`."""
@@ -284,7 +292,7 @@ class SeriesTable:
     def _mark(self, raw: bytes) -> int:
         """What stands for a series while there is no room: the row that it has under another spelling, or its turn."""
         met = self._meet(raw)
-        if met.refused or met.key in self._row_of:
+        if met.refused or self._labels.find(met.key) is not None:
             return self._admit_one(raw)[0]
         self._waiting += 1
         return SHED - zlib.crc32(met.key)
@@ -292,7 +300,7 @@ class SeriesTable:
     def _meet(self, raw: bytes) -> _Met:
         """What relabelling makes of the labels of a series."""
         labels = _parsed(raw)
-        name = labels.get(METRIC_NAME, "")
+        name = sys.intern(labels.get(METRIC_NAME, ""))  # all series of a metric share it
         if self._relabelling is None:
             labels.pop(METRIC_NAME, None)
             return _Met(_text(labels), name)
@@ -310,7 +318,7 @@ class SeriesTable:
             self._noted += 1
             self.over_limits.setdefault(met.name, raw[:_SHOWN_CHARS].decode("utf-8", "replace"))
             return met.refused, False
-        row = self._row_of.get(met.key)
+        row = self._labels.find(met.key)
         if row is None:
             return self._new_row(met), True
         other = self._sources.get(row, b"") != met.source
@@ -325,7 +333,7 @@ class SeriesTable:
 
     def _collide(self, name: str, labels: bytes, row: int, *, relabelled: bool) -> None:
         if len(self.collisions) < 1000:
-            of_holder = self._sources.get(row) or self._labels[row] or b""
+            of_holder = self._sources.get(row) or self._labels.text(row)
             wanted, holder = (
                 f"{metric}{text.decode()}"[:_SHOWN_CHARS]
                 for metric, text in ((name, labels), (self._names[row], of_holder))
@@ -335,14 +343,13 @@ class SeriesTable:
     def _new_row(self, met: _Met) -> int:
         if self._free:
             row = self._free.pop()
-            self._labels[row], self._names[row] = met.key, met.name
+            self._names[row] = met.name
         else:
-            row = len(self._labels)
-            self._labels.append(met.key)
-            self._names.append(met.name)
+            row = self.rows
+            self._names[row:] = [met.name]
         if met.source:
             self._sources[row] = met.source
-        self._row_of[met.key] = row
+        self._labels.put(row, met.key)
         return row
 
     def _remember(self, key: int, row: int) -> None:
@@ -352,13 +359,13 @@ class SeriesTable:
             self._used += 1
 
     def _rebuild(self, gone: npt.NDArray[np.bool_], *, shed: bool = True, marks: bool = True) -> None:
-        """A fresh table with the hashes of the rows that stay and of the series that wait or are left out, at most a
-        third full."""
+        """A fresh table with the hashes of the rows that stay and of the series that wait or are left out, at most half
+        full."""
         size = _LEAST_SLOTS
         self._waiting = int(np.count_nonzero(waiting(self._slots))) if shed else 0
         self._noted = int(np.count_nonzero(self._slots <= RIVAL)) if marks else 0
         kept = int(np.count_nonzero(self._slots >= 0)) + self._waiting + self._noted
-        while size < 3 * (kept + 1):
+        while size < 2 * (kept + 1):
             size *= 2
         keys, slots = np.zeros(size, np.uint64), np.full(size, _EMPTY, np.int64)
         self._used = _copy_kept(self._keys, self._slots, gone, shed, marks, keys, slots)

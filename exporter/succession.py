@@ -30,8 +30,17 @@ def overtake(table: SeriesTable, batch: SampleBatch, rows: Rows, least_ms: float
     if not wanting.any():
         return
     lag_ms, patience_ms = _lag_ms(batch, rows, wanting), _patience_ms(batch, least_ms)
-    heirs = np.flatnonzero(wanting)[lag_ms > patience_ms[_holders(rows, wanting)]]
-    order = np.lexsort((batch.label_hash[heirs], -_last_ms(batch)[heirs], rows[heirs]))
+    inherit(table, batch, rows, np.flatnonzero(wanting)[lag_ms > patience_ms[_holders(rows, wanting)]])
+
+
+def inherit(table: SeriesTable, batch: SampleBatch, rows: Rows, heirs: Rows) -> None:
+    """Give the rows that some rivals want, at the places `heirs` of a batch, in the table and in place in `rows` (n,):
+    each to the one with the newest sample of those that want it."""
+    newest_ms = last_ms(batch)[heirs]
+    heirs, newest_ms = heirs[~np.isnan(newest_ms)], newest_ms[~np.isnan(newest_ms)]
+    if len(heirs) == 0:
+        return
+    order = np.lexsort((batch.label_hash[heirs], -newest_ms, rows[heirs]))
     _, first = np.unique(rows[heirs][order], return_index=True)
     table.hand_over(batch, rows, heirs[order][first])
 
@@ -57,16 +66,16 @@ def _holders(rows: Rows, wanting: Mask) -> I64:
 
 def _lag_ms(batch: SampleBatch, rows: Rows, wanting: Mask) -> npt.NDArray[np.float64]:
     """By how much the last samples of rivals lie behind those of the series with their rows; NaN without one of it."""
-    holders, last_ms = _holders(rows, wanting), _last_ms(batch)
-    return np.where(holders >= 0, last_ms[wanting] - last_ms[holders], np.nan)
+    holders, newest_ms = _holders(rows, wanting), last_ms(batch)
+    return np.where(holders >= 0, newest_ms[wanting] - newest_ms[holders], np.nan)
 
 
-def _last_ms(batch: SampleBatch) -> npt.NDArray[np.float64]:
+def last_ms(batch: SampleBatch) -> npt.NDArray[np.float64]:
     """The time of the last sample of each series; NaN without any."""
-    last_ms = np.full(batch.series, np.nan)
+    found = np.full(batch.series, np.nan)
     some = np.diff(batch.first) > 0
-    last_ms[some] = batch.time_ms[batch.first[1:][some] - 1]
-    return last_ms
+    found[some] = batch.time_ms[batch.first[1:][some] - 1]
+    return found
 
 
 def _patience_ms(batch: SampleBatch, least_ms: float) -> npt.NDArray[np.float64]:
@@ -104,8 +113,8 @@ def succeed(batch: SampleBatch, rows: Rows, without: npt.NDArray[np.uint64]) -> 
 
 def _parts(batch: SampleBatch, common: Rows, wanting: npt.NDArray[np.bool_], members: I64) -> I64:
     """(series, start, end) of the samples that count, for each row in the order of time, as rows of a matrix."""
-    last_ms = batch.time_ms[batch.first[members + 1] - 1]
-    order = np.lexsort((batch.label_hash[members], wanting[members], -last_ms, common[members]))
+    newest_ms = last_ms(batch)[members]
+    order = np.lexsort((batch.label_hash[members], wanting[members], -newest_ms, common[members]))
     parts: list[tuple[int, int, int]] = []
     row, before_ms = -1, _END
     for i in members[order].tolist():  # only series that share a row, which is rare or asked for

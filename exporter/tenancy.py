@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from exporter.publish.selfmetrics import SelfMetrics
-from exporter.source.breaker import Breaker, Change, longest_pause_s
+from exporter.source.breaker import Breaker, Change, Onlooker, longest_pause_s
 
 _EMPTY = "answers with no series: ids are not checked by the server, see whether it is spelled right"
 
@@ -54,6 +54,12 @@ class Tenancy:
                 known = self._breakers[tenant] = Breaker(heard=lambda change: self._changed(tenant, change))
             known.longest_s = longest_pause_s(interval_s)
             return known
+
+    def onlooker(self, tenant: str) -> Onlooker | None:
+        """Who keeps to the tenant's breaker without a part in it; None for a tenant that is not watched."""
+        with self._lock:
+            known = self._breakers.get(tenant)
+        return None if known is None else Onlooker(known)
 
     def watch(self, units: Iterable[Watched]) -> None:
         """These are the units now; what is known of tenants without any is forgotten."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from exporter.config.schema import Query
 from exporter.crew import ALONE, Crew
 from exporter.errors import SourceError
+from exporter.heap import give_back
 from exporter.intake import Intake, Intaken, Reads
 from exporter.judging import Judged, Judging, horizon
 from exporter.names import ABSENT as ABSENT_FAMILY
@@ -118,6 +119,7 @@ class Unit:
         self._begin(reader)
         self._told: set[str] = set()
         self._good_s = 0.0  # when the last cycle went well, by a clock that nobody sets
+        self.counted = False  # whether a cycle is in the metrics: whoever runs cycles counts them
         self.last: Receipt | None = None
         self.last_good: Receipt | None = None
 
@@ -156,6 +158,8 @@ class Unit:
         except Exception as error:  # a mistake of ours must be seen, counted, and stay in this unit
             log.exception("internal error, please report it", extra={"query": self.key})
             receipt.error, receipt.reason = f"internal error: {error!r}", "internal"
+        if receipt.filled_columns >= self._window.columns:  # reading and fitting all of it took far more than is kept
+            give_back()
         receipt.window_bytes = self._window.window_bytes
         receipt.wall_s = time.monotonic() - wall
         receipt.cpu_s += time.thread_time() - cpu
@@ -164,8 +168,8 @@ class Unit:
 
     def worst(self, most: int) -> list[Example]:
         """The rows with the highest score of the first model, highest first."""
+        rows = self._judging.current  # first: a cycle under way may have arrays that are longer by new rows
         bands = next(iter(self._judging.bands.values()))
-        rows = self._judging.current
         rows = rows[np.argsort(-np.nan_to_num(bands.score[rows]), kind="stable")][:most]
         return [self._example(row) for row in rows.tolist()]
 
@@ -197,14 +201,13 @@ class Unit:
     def _run(self, time_s: int, receipt: Receipt) -> None:
         self._page.begin(time_s)
         if self._intake.is_before(time_s):
-            self._start_over(time_s)
+            # What was read and judged since then is of times yet to come.
+            log.warning("the time went back; the window is read again", extra={"query": self.key, "time": time_s})
+            self._start_over()
         taken = self._intake.update(time_s)
         self._loaded(1.0)
         self._report_intake(taken, receipt)
-        for rows in taken.new_rows:
-            self._judging.admit(rows)
-            self._page.admit((row, self._table.labels(row)) for row in rows.tolist())
-            self._warn_of_counters({self._table.name(row) for row in rows.tolist()})
+        self._admit(taken.new_rows)
         done = self._judging.update(time_s, self._intake.absent_after_s(), lambda done: self._show_early(time_s, done))
         receipt.judged, receipt.fitted, receipt.failed_rows = done.judged, done.fitted, done.failed
         receipt.cpu_s = done.crew_cpu_s
@@ -212,10 +215,20 @@ class Unit:
         self._publish(time_s)
         self._report_states(receipt)
 
-    def _start_over(self, time_s: int) -> None:
-        """The clock was set back: what was read and judged since then is of times yet to come. As after a restart,
-        everything is read anew."""
-        log.warning("the time went back; the window is read again", extra={"query": self.key, "time": time_s})
+    def _admit(self, new_rows: list[I64]) -> None:
+        """Take in new series. Without the memory for it some arrays may have their rows and others not: then nothing is
+        kept of the unit."""
+        try:
+            for rows in new_rows:
+                self._judging.admit(rows)
+                self._page.admit((row, self._table.labels(row)) for row in rows.tolist())
+                self._warn_of_counters({self._table.name(row) for row in rows.tolist()})
+        except MemoryError:
+            self._start_over()
+            raise
+
+    def _start_over(self) -> None:
+        """As after a restart, everything is read anew."""
         self._page.start_over()
         self._dismiss(self._judging.live)
         self._begin(self._reader)

@@ -226,7 +226,7 @@ class Window:
 
     def grow(self, rows: int) -> None:
         """Make room for at least this many rows; these are empty then. Growing again takes a reserve of an eighth,
-        whose cells take no memory before they are needed."""
+        whose cells take no memory before they are needed. Raises MemoryError; then everything is as it was."""
         if rows > self.rows:
             self._grow_arrays(rows + rows // 8 - self.rows if self.rows else rows)
         if rows > self._filled:
@@ -234,11 +234,13 @@ class Window:
             self._filled = rows
 
     def _grow_arrays(self, more: int) -> None:
-        self._cells.grow(self.rows + more)
-        self.offset = np.concatenate([self.offset, np.zeros(more)])
-        self.last_ms = np.concatenate([self.last_ms, np.full(more, NEVER, np.int64)])
-        self.last_value = np.concatenate([self.last_value, np.full(more, np.nan)])
-        self._distances = np.concatenate([self._distances, np.zeros((more, 3), np.int64)])
+        """All of them or none: kernels write to whatever row they are given."""
+        last_ms = np.concatenate([self.last_ms, np.full(more, NEVER, np.int64)])
+        last_value = np.concatenate([self.last_value, np.full(more, np.nan)])
+        distances = np.concatenate([self._distances, np.zeros((more, 3), np.int64)])
+        offset = np.concatenate([self.offset, np.zeros(more)])
+        self._cells.grow(len(offset))
+        self.last_ms, self.last_value, self._distances, self.offset = last_ms, last_value, distances, offset
 
     def clear(self, rows: I64) -> None:
         """Empty rows, for a new owner."""

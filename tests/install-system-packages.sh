@@ -1,14 +1,18 @@
 #!/bin/sh
 # Installs the real servers that demo and tests run against, where they are missing. Debian only; elsewhere it says what to get.
+# With "demo" as its argument: only those of the demo.
 set -eu
 
 missing=""
 have() { command -v "$1" >/dev/null 2>&1; }
 have prometheus && have promtool || missing="$missing prometheus"
 have prometheus-alertmanager || have alertmanager || missing="$missing prometheus-alertmanager"
-have chromium || have chromium-browser || have google-chrome || missing="$missing chromium"
-have patch || missing="$missing patch"
-ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing faketime"
+if [ "${1:-all}" != demo ]; then
+  have chromium || have chromium-browser || have google-chrome || missing="$missing chromium"
+  have patch || missing="$missing patch"
+  ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing faketime"
+  have victoria-metrics && have vmagent && have vmalert && have vmauth || missing="$missing victoria-metrics"
+fi
 [ -z "$missing" ] && exit 0
 
 if ! have apt-get; then

@@ -263,8 +263,9 @@ def test_a_receiver_that_is_away_is_waited_for_and_nothing_is_lost() -> None:
         made.plan()
         made.backfills.start()
         wait_until(lambda: made.ratios[-1] > 0, "it is judged")
-        time.sleep(0.5)
         sender = next(iter(made.outlet._senders.values()))
+        wait_until(lambda: sender.queue.samples >= 200, "the queue is half full")
+        time.sleep(0.5)
         assert 200 <= sender.queue.samples <= 300
         assert made.ratios[-1] < 1
         down.clear()

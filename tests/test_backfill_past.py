@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -26,12 +25,6 @@ SINCE = 3 * 48  # the first column to be judged: a window of two days and a fit'
 NOW_S = FIRST_S + (COLUMNS - 1) * STEP
 ASKED = Query("m", "m", interval_s=STEP, step_s=STEP, window_s=2 * DAY, signals=("shift", "stale"))
 AWAY = SourceUnavailable("away", reason="connect")
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as made:
-        yield made
 
 
 def made_values() -> np.ndarray:

@@ -58,12 +58,21 @@ def test_what_a_part_raises_is_raised_after_those_under_way() -> None:
 
 
 def test_two_may_ask_at_once_and_neither_waits_for_all_of_the_other() -> None:
-    crew, first_ended = Crew(2), threading.Event()
-    large = threading.Thread(target=lambda: (crew.each(lambda _: time.sleep(0.01), range(200)), first_ended.set()))
+    crew, begun, second_ended, left = Crew(2), threading.Event(), threading.Event(), []
+
+    def work(part: int) -> None:
+        begun.set()
+        if not second_ended.is_set():
+            left.append(part)
+            time.sleep(0.01)
+
+    large = threading.Thread(target=lambda: crew.each(work, range(20_000)))  # more than a minute of it, if need be
     large.start()
+    assert begun.wait(30)
     crew.each(lambda _: time.sleep(0.001), range(4))
-    assert not first_ended.is_set()
+    second_ended.set()
     large.join()
+    assert len(left) < 20_000
     crew.close()
 
 

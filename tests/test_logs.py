@@ -116,6 +116,21 @@ def test_whoever_logs_does_not_wait_for_a_pipe_that_nobody_reads():
     assert 10_000 <= read.count(b"msg=xxx") < 12_000
 
 
+def test_a_line_that_cant_be_made_is_told_and_nobody_fails_by_it():
+    out = io.StringIO()
+    spool = Spool(out)
+    spool.setFormatter(LogfmtFormatter())
+    made = record("%d series")
+    made.args = ("seven",)
+    spool.handle(made)
+    spool.handle(record("next"))
+    spool.close()
+    first, second = out.getvalue().splitlines()
+    assert 'msg="a log line could not be made, please report it"' in first
+    assert "TypeError" in first
+    assert "msg=next" in second
+
+
 def test_a_full_disk_is_survived_and_told_later(tmp_path: Path):
     class Disk(io.StringIO):
         full = True

@@ -7,12 +7,15 @@ import threading
 from dataclasses import dataclass, field, replace
 
 import pytest
+from support.loopback import Relay
 from support.watched import NOW, Watched, rhythm
 
 from exporter.config import CONSENSUS, Config, Source
 from exporter.config.schema import Alert, Links
 from exporter.connections import Sessions
+from exporter.errors import SourceUnavailable
 from exporter.pages import Pages, worst_of
+from exporter.source.breaker import FAILURES, Breaker, Onlooker
 from exporter.unit import Example
 
 
@@ -42,9 +45,9 @@ def test_rows_without_a_score_come_last() -> None:
     assert [str(example.score) for _, example in worst_of(units, 5)] == ["0.5", "nan"]
 
 
-def pages(watched: Watched, links: Links = Links()) -> Pages:  # noqa: B008 -- frozen
-    config = Config(Source("http://127.0.0.1:9", timeout_s=1), (watched.query,), links=links)
-    return Pages(lambda: {"m": watched.unit}, lambda: config, lambda: Sessions(config), threading.Event())
+def pages(watched: Watched, links: Links = Links(), url: str = "http://127.0.0.1:9", **more) -> Pages:  # noqa: B008 -- frozen
+    config = Config(Source(url, timeout_s=1), (watched.query,), links=links)
+    return Pages(lambda: {"m": watched.unit}, lambda: config, lambda: Sessions(config), threading.Event(), **more)
 
 
 def test_the_overview_shows_progress_then_verdicts() -> None:
@@ -102,3 +105,22 @@ def test_a_source_that_is_down_is_a_page_and_not_a_hung_request() -> None:
     answered = pages(watched).explain("query=m&series=%7Bkind%3D%22a%22%7D")
     assert answered.status == 502
     assert b"127.0.0.1:9" in answered.body
+
+
+def test_a_server_that_the_cycles_have_given_up_is_not_waited_for() -> None:
+    watched, breaker = Watched({"a": rhythm}), Breaker(longest_s=0.0)
+    with Relay("http://127.0.0.1:9") as server:
+        here = pages(watched, url=server.url, onlooker=lambda _tenant: Onlooker(breaker))
+        for _ in range(FAILURES):
+            with pytest.raises(SourceUnavailable), breaker.call("m"):
+                raise SourceUnavailable("it was down", reason="timeout")
+        answered = here.explain("query=m&series=%7Bkind%3D%22a%22%7D")
+        assert answered.status == 502
+        assert b"it was down The server is not asked for now; try again soon." in answered.body
+        assert server.requests == []
+    breaker.longest_s = 60.0
+    with breaker.call("m"):
+        pass
+    for number in range(2 * FAILURES):  # each is another question
+        assert here.explain(f"query=m&series=%7Bkind%3D%22{number}%22%7D").status == 502
+    assert not breaker.is_open

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -23,12 +22,6 @@ SINCE = 3 * 48
 NOW_S = FIRST_S + (COLUMNS - 1) * STEP
 ASKED = {"interval_s": STEP, "step_s": STEP, "window_s": 2 * DAY}
 LIVES = (70, 141, 190, COLUMNS)  # columns in which the pods end, one of them as the verdicts begin
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as made:
-        yield made
 
 
 def stored(*, pods: bool) -> Store:

@@ -32,7 +32,8 @@ queries:
       - {source_labels: [pod], regex: "(.+)-[^-]+", target_label: workload, replacement: "%(prefix)s$1"}
       - {source_labels: [app], target_label: query}
     drop_labels: [pod]
-  - {name: average, expr: "avg by (app, pod) (memory)", drop_labels: [pod]}
+  # With an offset, because a scrape of the very moment of a cycle may be stored after it (docs/explain.md).
+  - {name: average, expr: "avg by (app, pod) (memory offset 2s)", drop_labels: [pod]}
 remote_write: [{url: "%(url)s/api/v1/write", queue_config: {batch_send_deadline: 100ms}}]
 """
 

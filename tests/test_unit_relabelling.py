@@ -351,10 +351,12 @@ def test_relabelling_can_shorten_what_would_be_too_long() -> None:
     assert set(stand.published()) == {"app=huge,path=xxxxxxxx"}
 
 
-def test_every_reason_has_its_words(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("reason", ["label_limit", "label_name_length_limit", "label_value_length_limit"])
+def test_every_limit_has_its_words(caplog: pytest.LogCaptureFixture, reason: str) -> None:
     caplog.set_level(logging.WARNING)
-    stand = Stand(limits=Limits(label_limit=1))
-    full(stand, {"a": "1", "b": "\n\u202e<script>"})
+    stand = Stand(limits=Limits(**{reason: 1}))
+    full(stand, {"a": "1", "bb": "\n\u202e<script>"})
     stand.cycle(0)
-    (message,) = said(caplog, "label_limit")
+    (message,) = said(caplog, reason)
     assert "\n" not in message
+    assert "\u202e" not in message

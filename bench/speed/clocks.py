@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
 import statistics
 import time
@@ -40,10 +38,8 @@ def median_cpu_s(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(_timed(work, None)[0] for _ in range(repeats))
 
 
-def forget_memory() -> None:
-    """Give unused memory back to the system, and let the most that was ever used (``VmHWM``) count from here."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+def forget_peak() -> None:
+    """Let the most memory that this process ever used (``VmHWM``) count from here."""
     Path("/proc/self/clear_refs").write_text("5", "ascii")
 
 

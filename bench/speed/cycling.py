@@ -29,7 +29,8 @@ _LOOK_S = 0.2  # between two looks for a scrape: each costs the exporter a littl
 @dataclass(frozen=True, slots=True)
 class Cycles:
     """Means over the measured cycles, CPU seconds: of the exporter process and of the server, in all, and of it for a
-    scrape; the exporter's own cycle with and without a column that closes; the memory after them."""
+    scrape; the exporter's own cycle with and without a column that closes; the memory after them, the most that they
+    took, and the most that the first cycle took, which reads the window and fits all series."""
 
     exporter_s: float
     server_s: float
@@ -38,6 +39,7 @@ class Cycles:
     plain_s: float
     closing_s: float
     start_s: float
+    start_peak_bytes: int
     rss_bytes: int
     peak_bytes: int
     window_bytes: int
@@ -91,11 +93,13 @@ class Exporter:
             raise SpeedError(f"the measured cycle went wrong: {why}")
         return receipt
 
-    def begin(self, time_s: int) -> float:
-        """The first cycle, which reads the whole window and fits all series; its CPU seconds."""
+    def begin(self, time_s: int) -> tuple[float, int]:
+        """The first cycle, which reads the whole window and fits all series: its CPU seconds, and the most memory that
+        the process took."""
         spent_s = float(self.cycle(time_s)["process_cpu_s"])
-        self.say("tidy")
-        return spent_s
+        peak_bytes = memory_bytes(self.pid, "VmHWM")
+        self.say("forget")
+        return spent_s, peak_bytes
 
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline() if self._process.stdout is not None else b""
@@ -116,13 +120,13 @@ def beside_prometheus(
     """Cycles up to `end_s`, a minute apart in their data and a scrape apart in time. The samples must be there."""
     first_s = end_s - (cycles + WARM_CYCLES) * INTERVAL_S
     with Exporter(series, prometheus.url, prometheus.folder / "subject.log") as exporter:
-        start_s = exporter.begin(first_s)
+        start = exporter.begin(first_s)
         server.scrape(prometheus, exporter.port, scrape_interval_s)
         try:
             for number in range(1, WARM_CYCLES + 1):
                 exporter.cycle(first_s + number * INTERVAL_S)
                 _after_scrape(exporter, prometheus)
-            return _measure(exporter, prometheus, first_s + WARM_CYCLES * INTERVAL_S, cycles, start_s, tell)
+            return _measure(exporter, prometheus, first_s + WARM_CYCLES * INTERVAL_S, cycles, start, tell)
         finally:
             server.stop_scraping(prometheus)
 
@@ -131,11 +135,13 @@ def alone(series: int, cycles: int, folder: Path, tell: Tell, interval_s: int = 
     """Cycles of a process that reads from within itself: no server, no HTTP, nobody scrapes."""
     first_s = int(time.time()) // madeup.STEP_S * madeup.STEP_S - (cycles + 1) * interval_s
     with Exporter(series, "", folder / "subject.log", interval_s) as exporter:
-        start_s = exporter.begin(first_s)
+        start = exporter.begin(first_s)
         tell(f"{cycles} cycles of {series} series from within, every {interval_s} s")
         receipts = [exporter.cycle(first_s + number * interval_s) for number in range(1, cycles + 1)]
         own = [float(receipt["process_cpu_s"]) for receipt in receipts]
-        return Cycles(sum(own) / cycles, 0.0, 0.0, 0.0, *_by_kind(receipts), start_s, *_memory(exporter, receipts))
+        tell(f"{', '.join(f'{spent_s:.3g}' for spent_s in own)} CPU s, {memory_bytes(exporter.pid) / 1e9:.2f} GB; "
+             f"the first cycle {start[0]:.3g} CPU s, {start[1] / 1e9:.2f} GB")  # fmt: skip
+        return Cycles(sum(own) / cycles, 0.0, 0.0, 0.0, *_by_kind(receipts), *start, *_memory(exporter, receipts))
 
 
 def _measure(
@@ -143,7 +149,7 @@ def _measure(
     prometheus: server.Prometheus,
     first_s: int,
     cycles: int,
-    start_s: float,
+    start: tuple[float, int],
     tell: Tell,
 ) -> Cycles:
     """The cycles that count, each followed by one scrape; then scrapes of a page that stays as it is."""
@@ -164,7 +170,7 @@ def _measure(
         (idle[0] - after[0]) / _PAGES_ONLY,
         (idle[1] - after[1]) / _PAGES_ONLY,
         *_by_kind(receipts),
-        start_s,
+        *start,
         *_memory(exporter, receipts),
         remark,
     )

@@ -21,16 +21,18 @@ Labels = tuple[tuple[str, str], ...]
 
 def labels(series: int, metric: str = METRIC) -> list[Labels]:
     """Sorted label pairs of each series, its name first."""
-    return [
-        (
-            ("__name__", metric),
-            ("cluster", "eu-west-1a"),
-            ("namespace", f"shop-{i % 40}"),
-            ("pod", f"service-{i % 400}-{i * 2654435761 % 2**32:08x}-{i:07d}"),
-            ("service", f"service-{i % 400}"),
-        )
-        for i in range(series)
-    ]
+    return [labels_of(i, metric) for i in range(series)]
+
+
+def labels_of(number: int, metric: str = METRIC) -> Labels:
+    """Those of one series."""
+    return (
+        ("__name__", metric),
+        ("cluster", "eu-west-1a"),
+        ("namespace", f"shop-{number % 40}"),
+        ("pod", f"service-{number % 400}-{number * 2654435761 % 2**32:08x}-{number:07d}"),
+        ("service", f"service-{number % 400}"),
+    )
 
 
 def exposition(own: Labels) -> str:

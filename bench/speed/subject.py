@@ -4,7 +4,7 @@ It obeys words on standard input, one a line, and answers each with a line of JS
 
     prepare TIME_S      make up the newest samples, where there is no server to ask
     cycle TIME_S        run the cycle of that time; answers with the receipt
-    tidy                give back the memory that making the window up took
+    forget              let the most memory ever used count from here
     scrapes             how often /metrics was asked for
     profile             from now on profile the cycles
     costs               the costliest functions since then, as text
@@ -24,10 +24,12 @@ import time
 from typing import Any
 
 from bench.speed import madeup
-from bench.speed.clocks import forget_memory, memory_bytes, own_cpu_s
+from bench.speed.clocks import forget_peak, memory_bytes, own_cpu_s
 from bench.speed.synthetic import Source
 from exporter import names
 from exporter.config.schema import DAY_S, HttpConfig, Query
+from exporter.crew import Crew
+from exporter.heap import bound_heap
 from exporter.publish.exposition import Page, Piece
 from exporter.publish.lines import WHOLE, Shard
 from exporter.publish.unit_page import UnitPage, added_labels
@@ -50,13 +52,13 @@ def make_reader(url: str, expr: str) -> Reader:
 class Subject:
     """A unit over `series` made-up series: windows of 7 days at 5 minutes, an interval of a minute, both models."""
 
-    def __init__(self, series: int, url: str, interval_s: int = 60) -> None:
+    def __init__(self, series: int, url: str, interval_s: int = 60, threads: int = 1) -> None:
         self.query = Query("bench", madeup.METRIC, window_s=7 * DAY_S, step_s=madeup.STEP_S, interval_s=interval_s)
         self.source = Source(series, make_reader(url, madeup.METRIC) if url else None)
         self.page = Page()
         models = [model.name for model in self.query.models]
         unit_page = UnitPage(self.page, "bench", added_labels("bench", "", vmanomaly=False), models, names.FAMILIES)
-        self.unit = Unit("", self.query, self.source, unit_page)
+        self.unit = Unit("", self.query, self.source, unit_page, Crew(threads))
         self.scrapes = 0
         self._profile: cProfile.Profile | None = None
 
@@ -95,8 +97,8 @@ def obey(subject: Subject, word: str, argument: str) -> dict[str, Any]:
             start = own_cpu_s()
             receipt = subject.cycle(int(argument))
             return {name: getattr(receipt, name) for name in _TOLD} | {"process_cpu_s": own_cpu_s() - start}
-        case "tidy":
-            forget_memory()
+        case "forget":
+            forget_peak()
             return {}
         case "scrapes":
             return {"scrapes": subject.scrapes}
@@ -127,14 +129,17 @@ def run_alone(subject: Subject, cycles: int, interval_s: int, *, profiled: bool)
         at = first_s + number * interval_s
         subject.source.prepare(at)
         if number == 1:
-            forget_memory()
+            forget_peak()
         if number == 1 and profiled:
             subject.profile()
+        before_s = own_cpu_s()
         receipt = subject.cycle(at)
+        spent_s = own_cpu_s() - before_s
         page_mb = sum(len(text) for piece in subject.metrics(openmetrics=False) for text in piece.written()) / 1e6
-        print(f"{'start' if number == 0 else 'cycle'} {receipt.cpu_s:.3f} CPU s, {receipt.wall_s:.3f} s, "
-              f"{receipt.judged} judged, {receipt.fitted} fitted, {page_mb:.1f} MB {receipt.error}")  # fmt: skip
-    print(f"memory {memory_bytes('self') / 2**20:.0f} MiB, window {receipt.window_bytes / 2**20:.0f} MiB")
+        print(f"{'start' if number == 0 else 'cycle'} {spent_s:.3f} CPU s, {receipt.wall_s:.3f} s, "
+              f"{receipt.judged} judged, {receipt.fitted} fitted, {page_mb:.1f} MB {receipt.error}; memory "
+              f"{memory_bytes('self') / 1e6:.0f} MB, at most {memory_bytes('self', 'VmHWM') / 1e6:.0f} MB, windows "
+              f"{receipt.window_bytes / 1e6:.0f} MB", flush=True)  # fmt: skip
     print(subject.costs())
 
 
@@ -145,9 +150,11 @@ def main() -> None:
     parser.add_argument("--interval-s", type=int, default=60)
     parser.add_argument("--url", default="", help="the Prometheus to read the newest samples from; none: made up")
     parser.add_argument("--cycles", type=int, default=0, help="run so many alone instead of obeying standard input")
+    parser.add_argument("--threads", type=int, default=1, help="fits side by side; CPU seconds are of all")
     parser.add_argument("--profile", action="store_true")
     flags = parser.parse_args()
-    subject = Subject(flags.series, flags.url, flags.interval_s)
+    bound_heap()  # as the command does
+    subject = Subject(flags.series, flags.url, flags.interval_s, flags.threads)
     if flags.cycles:
         run_alone(subject, flags.cycles, flags.interval_s, profiled=flags.profile)
     else:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from exporter.backtest.episodes import Episode
 from exporter.backtest.span import shown_time
 from exporter.config.durations import format_duration
+from exporter.publish import style
 
 _LONGEST_LABELS = 300
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\t": r"\t", "\r": r"\r"})
@@ -28,8 +29,8 @@ def visible(text: str) -> str:
 
 
 def number_text(number: float | None) -> str:
-    """A number to four digits, or a dash."""
-    return "-" if number is None or number != number else f"{number:.4g}"
+    """A number as the front page writes it, or a dash."""
+    return "-" if number is None or number != number else style.number_text(number)
 
 
 def band_text(one: Episode) -> str:

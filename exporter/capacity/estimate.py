@@ -22,7 +22,7 @@ from exporter.window import Window
 PROCESS_BYTES = 250 << 20  # interpreter, libraries and compiled kernels
 
 # Bytes as 2,000 series with five labels (116 characters) take them: the sizes of all arrays and texts of a unit.
-_LABELS_BYTES = 480  # of a series: its row in the table 313, its label text 166
+_LABELS_BYTES = 360  # of a series: its row in the table 193, its label text 166
 _ANSWER_BYTES = 300  # of a series: the newest answer and its arrays
 _LINE_BYTES = 60  # of an output series: values and places 24, shown and in the making; its packed line 27
 _WRITTEN_BYTES = 34  # of an output series by remote write: when and how it was written last

@@ -36,7 +36,7 @@ from exporter.config.values import (
 TLS_VERSIONS: tuple[TlsVersion, ...] = ("TLS10", "TLS11", "TLS12", "TLS13")
 TENANT_HEADER = "X-Scope-OrgID"
 
-_AUTHS = ("basic_auth", "authorization", "oauth2", "bearer_token", "bearer_token_file")
+AUTHS = ("basic_auth", "authorization", "oauth2", "bearer_token", "bearer_token_file")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
 # Headers that the client, the transport or another key of the config sets.
 _OWN_HEADERS = frozenset(
@@ -48,7 +48,7 @@ _OWN_HEADERS = frozenset(
 
 def read_http(block: Block) -> HttpConfig:
     """The http_config keys of a block (they stand inline beside its other keys)."""
-    block.at_most_one(*_AUTHS)
+    block.at_most_one(*AUTHS)
     return HttpConfig(
         basic_auth=block.get("basic_auth", read_basic_auth, None),
         authorization=read_authorizations(block),

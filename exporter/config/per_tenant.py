@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from exporter.config.http import TENANT_HEADER
 from exporter.config.schema import Config, Header, HttpConfig, Query, QueueConfig, RemoteWrite, Source, Tenant
-from exporter.config.tenants import IN_PATH, is_account
+from exporter.config.secret import sounds_secret
+from exporter.config.tenants import IN_PATH, host_of, is_account
 
 NAMELESS = Tenant("")
 
@@ -95,6 +95,16 @@ def source_of(config: Config, tenant: Tenant) -> Source:
     )
 
 
+def reads_as(source: Source) -> tuple[object, ...]:
+    """What decides which series a source shows: where, and as whom it is asked. Passwords, tokens and files are renewed
+    without that; a user, a client or a header in plain words may be another tenant's."""
+    http = source.http
+    user = http.basic_auth.username if http.basic_auth else ""
+    client = http.oauth2.client_id if http.oauth2 else ""
+    open_headers = ((header.name.lower(), header.values) for header in http.http_headers if header.values)
+    return source.url, user, client, tuple(pair for pair in open_headers if not sounds_secret(pair[0]))
+
+
 def header_of(config: Config, tenant: Tenant) -> str:
     """What is sent as X-Scope-OrgID for a tenant; nothing where it stands in the path."""
     return "" if IN_PATH in (tenant.url or config.source.url) else tenant.id
@@ -131,7 +141,7 @@ def _http_of(config: Config, target: RemoteWrite, tenant: Tenant) -> HttpConfig:
     """The tenant's own credentials, where the target has none and is on the host that the tenant is read from."""
     own, http = tenant.http, target.http
     has_auth = http.basic_auth or http.authorization or http.oauth2 or http.http_headers
-    if own is None or has_auth or _host(target.url) != _host(tenant.url or config.source.url):
+    if own is None or has_auth or host_of(target.url) != host_of(tenant.url or config.source.url):
         return http
     return replace(http, basic_auth=own.basic_auth, authorization=own.authorization, oauth2=own.oauth2,
                    http_headers=own.http_headers)  # fmt: skip
@@ -148,11 +158,6 @@ def _share(queue: QueueConfig, tenants: int) -> QueueConfig:
     parts = 1 << max(0, tenants - 1).bit_length()
     capacity = max(queue.capacity // parts, queue.max_samples_per_send)
     return replace(queue, capacity=capacity, max_bytes=max(queue.max_bytes // parts, 1 << 20))
-
-
-def _host(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc.lower()
 
 
 def of_names(queries: Sequence[Query], names: Sequence[str]) -> tuple[Query, ...]:

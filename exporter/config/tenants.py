@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from exporter.config.document import Listing, Mapping, Problems, Scalar, read_nodes
 from exporter.config.durations import format_duration
-from exporter.config.http import TENANT_HEADER, read_http
+from exporter.config.http import AUTHS, TENANT_HEADER, read_http
 from exporter.config.limits import read_limits
 from exporter.config.queries import OuterQuery, expression, read_query, unique
 from exporter.config.reading import Block, Reader, Setting, Spot, attempt
@@ -35,7 +35,6 @@ ACCOUNT_ALLOWED = "accountID or accountID:projectID, each from 0 to 4294967295, 
 _MOST_ACCOUNT = 2**32 - 1
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _MOST_TENANTS = 100_000
-_AUTHS = ("basic_auth", "authorization", "oauth2", "bearer_token", "bearer_token_file")
 _PROXY = ("proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header")
 
 
@@ -151,15 +150,15 @@ def _read_http(block: Block, source: Source, url: str) -> HttpConfig | None:
     The source's credentials and headers never go to another host.
     """
     own = read_http(block)
-    elsewhere = bool(url) and _host(url) != _host(source.url)
-    given = block.given(*_AUTHS, *_PROXY, "tls_config", "follow_redirects", "enable_http2", "http_headers")
+    elsewhere = bool(url) and host_of(url) != host_of(source.url)
+    given = block.given(*AUTHS, *_PROXY, "tls_config", "follow_redirects", "enable_http2", "http_headers")
     if not given and not elsewhere:
         return None
     outer = replace(source.http, basic_auth=None, authorization=None, oauth2=None) if elsewhere else source.http
     return HttpConfig(
-        basic_auth=own.basic_auth if block.given(*_AUTHS) else outer.basic_auth,
-        authorization=own.authorization if block.given(*_AUTHS) else outer.authorization,
-        oauth2=own.oauth2 if block.given(*_AUTHS) else outer.oauth2,
+        basic_auth=own.basic_auth if block.given(*AUTHS) else outer.basic_auth,
+        authorization=own.authorization if block.given(*AUTHS) else outer.authorization,
+        oauth2=own.oauth2 if block.given(*AUTHS) else outer.oauth2,
         tls=own.tls if block.given("tls_config") else outer.tls,
         proxy=own.proxy if block.given(*_PROXY) else outer.proxy,
         http_headers=own.http_headers if elsewhere or block.given("http_headers") else outer.http_headers,
@@ -168,7 +167,8 @@ def _read_http(block: Block, source: Source, url: str) -> HttpConfig | None:
     )
 
 
-def _host(url: str) -> tuple[str, str]:
+def host_of(url: str) -> tuple[str, str]:
+    """Scheme and host with port: who may be told what the host of another URL is told."""
     parts = urlsplit(url)
     return parts.scheme, parts.netloc.lower()
 

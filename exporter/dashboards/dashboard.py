@@ -9,7 +9,6 @@ from exporter.dashboards.panels import SOURCE, Json
 from exporter.names import DASHBOARD_SERIES
 
 TAG: Final = "anomaly-exporter"
-WIDTH = 24
 # What Grafana 10 writes; later ones (13 is the newest known) read it.
 SCHEMA_VERSION = 38
 

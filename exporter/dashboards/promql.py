@@ -15,7 +15,6 @@ QUERY = f'{LABEL_QUERY}=~"$query"'
 MODEL = f'{LABEL_MODEL}=~"$model"'
 FILTER = "${filter:raw}"  # matchers as somebody typed them, often none: a comma before nothing is valid PromQL
 SERIES = "${series:raw}"  # the labels of one series, as matchers
-THRESHOLD = "1"
 LOOKBACK = "15m"  # as the alerts have it: the score marks the onset, so a single moment would miss most
 
 

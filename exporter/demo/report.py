@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from exporter.demo.watch import ALERTING_MODEL, EXPECTED, LOWER, UPPER, VALUE, Finding, selector
 from exporter.demo.world import VANISH, Row
+from exporter.publish.style import number_text
 
 HEADER = ("event", "series", "seen after", "score", "value", "expected", "band", "alert")
 
@@ -60,5 +61,5 @@ def _cells(finding: Finding) -> tuple[str, ...]:
 
 
 def number(value: float) -> str:
-    """A number in at most four significant digits; "-" for none."""
-    return "-" if math.isnan(value) else f"{value:.4g}"
+    """A number as the front page writes it; "-" for none."""
+    return "-" if math.isnan(value) else number_text(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ from exporter.errors import DemoError
 
 END_S = 8.0  # what a server gets for a clean end before it is killed
 LOG_LINES = 12
+FIRST_PORT, FIRST_GIVEN_PORT = 15_000, 32_768  # above those that servers are known by; below those that Linux gives out
 HOW_TO_GET = """\
   Debian, Ubuntu:  apt-get install prometheus prometheus-alertmanager
   elsewhere:       https://prometheus.io/download/ (prometheus and alertmanager; promtool comes with prometheus)
@@ -57,12 +59,17 @@ def find_binaries(prometheus: str | None = None, alertmanager: str | None = None
 
 
 def free_ports(count: int) -> list[int]:
-    """Distinct loopback ports that nobody listens on at this moment."""
+    """Distinct loopback ports that nobody listens on, below those that the system gives out by itself: nobody is given
+    one of them by chance before a server of the demo listens there."""
+    found: list[int] = []
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        while len(found) < count:
+            one = held.enter_context(socket.socket())
+            port = random.randrange(FIRST_PORT, FIRST_GIVEN_PORT)
+            with suppress(OSError):  # taken: another one
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ VERDICT_TIME = f"{names.SELF_PREFIX}_verdict_timestamp_seconds"
 MODELS = ("robust_band", "shesd")
 ALERTING_MODEL = MODELS[0]  # the shipped alert looks at this one
 EXPORTER_JOB = "anomaly-exporter"
-TIMEOUT_S = 5.0
+TIMEOUT_S = 30.0  # a laptop that starts all of this at once may be slow
 MILLISECOND_S = 1e-3
 
 

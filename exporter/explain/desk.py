@@ -19,6 +19,7 @@ from exporter.explain.question import ExplainError, Question
 from exporter.explain.recording import without_name
 from exporter.publish.style import POLICY
 from exporter.publish.web import HTML_TYPE, Answered
+from exporter.source.breaker import OPEN_REASON
 
 JSON_TYPE = "application/json; charset=utf-8"
 
@@ -107,7 +108,8 @@ def _answer(status: int, kind: str, text: str, *headers: tuple[str, str]) -> Ans
 def _of_source(error: SourceError) -> ExplainError:
     """A server behind us that fails is 502, one that takes too long 504."""
     late = isinstance(error, SourceUnavailable) and error.reason == "timeout"
-    return ExplainError(str(error), status=504 if late else 502)
+    words = f"{error} The server is not asked for now; try again soon." if error.reason == OPEN_REASON else str(error)
+    return ExplainError(words, status=504 if late else 502)
 
 
 def read_question(query_string: str) -> tuple[Question, bool]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from exporter.config import Query
 from exporter.errors import SourceRefused, SourceTooMuch
+from exporter.explain.formats import duration
 from exporter.explain.narrowing import Narrowed, narrow
 from exporter.explain.question import ExplainError, shorten
 from exporter.explain.recording import without_name
@@ -23,6 +24,7 @@ from exporter.publish.explain_link import selector_text
 from exporter.source.labels import parse_labels
 from exporter.source.reader import Reader
 from exporter.source.scan import scan_answer
+from exporter.succession import last_ms
 
 MOST_CANDIDATES = 8
 _MOST_LISTED = 50  # series of an answer that are looked at
@@ -178,7 +180,7 @@ class Search:
                 found.setdefault(selector_text(published), []).append(each)
                 results.append(published)
         if len(found) > 1:
-            words = f"{len(found)} results have these labels; give all labels of one of them:"
+            words = f"{len(found)} results have these labels; {_one_of(len(found))}"
             raise ExplainError(words, candidates=_distinct(results)[:MOST_CANDIDATES])
         return next(iter(found.values()), [])
 
@@ -188,8 +190,8 @@ class Search:
         if reader.count(self._time_s) > _MOST_COMPARED:
             return []
         batch = reader.newest(int(self._time_s), self._lookback_ms() // 1000).batch
-        last_ms = batch.time_ms[batch.first[1:] - 1].tolist()
-        found = [(-at, parse_labels(batch.label_bytes(index))) for index, at in enumerate(last_ms)]
+        newest_ms = last_ms(batch).tolist()
+        found = [(-at, parse_labels(batch.label_bytes(index))) for index, at in enumerate(newest_ms) if at == at]
         return [labels for _, labels in sorted(found, key=lambda each: (each[0], selector_text(each[1])))]
 
     def _is_published_as(self, series: Labels, labels: Labels) -> bool:
@@ -250,7 +252,7 @@ class Search:
         words = f"the query {self._query.name} has no series {shorten(selector_text(given), 300)}"
         if near:
             return ExplainError(f"{words}; it has:", status=404, candidates=near[:MOST_CANDIDATES])
-        return ExplainError(f"{words} within the last {self._query.window_s // 3600} hours", status=404)
+        return ExplainError(f"{words} within the last {duration(self._query.window_s)}", status=404)
 
 
 def _choose(labels: Labels, listed: list[Labels], remark: str) -> tuple[Labels, str] | None:
@@ -263,10 +265,15 @@ def _choose(labels: Labels, listed: list[Labels], remark: str) -> tuple[Labels, 
     if listed:
         raise ExplainError(
             f"{len(listed) if len(listed) < _MOST_LISTED else f'{_MOST_LISTED} or more'} series have these labels;"
-            " give all labels of one of them:",
+            f" {_one_of(len(listed))}",
             candidates=listed[:MOST_CANDIDATES],
         )
     return None
+
+
+def _one_of(found: int) -> str:
+    """What to give in place of labels that so many series have; not all of them may be listed."""
+    return f"give all labels of one of them{':' if found <= MOST_CANDIDATES else ', such as:'}"
 
 
 def _matches(series: Labels, labels: Labels) -> bool:

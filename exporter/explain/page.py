@@ -13,7 +13,7 @@ from exporter.explain.question import ExplainError, Question
 from exporter.explain.recording import without_name
 from exporter.explain.timeline import DAY_S, Timeline
 from exporter.publish.explain_link import explain_path, selector_text
-from exporter.publish.style import document, section, shown_lines, visible
+from exporter.publish.style import document, section, shown_labels, shown_lines, visible
 
 _HEAD = (
     '<h1><a href="/">anomaly-exporter</a></h1><span class="soft">why this verdict?</span>'
@@ -77,7 +77,7 @@ def _input(name: str, value: str, hint: str = "") -> str:
 def _candidate(question: Question, labels: Mapping[str, str]) -> str:
     own = without_name(labels)
     path = explain_path(question.query, own, tenant=question.tenant, model=question.model, at=question.at)
-    return f'<a href="{escape(path)}"><code>{escape(visible(selector_text(own)))}</code></a>'
+    return f'<a href="{escape(path)}"><code>{shown_labels(selector_text(own))}</code></a>'
 
 
 # --- the verdict ------------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def _verdict(told: Explanation) -> str:
     score = told.verdict.score
     kind = "odd" if words.headline(told).startswith("No") else "bad" if score > 1 else "ok"
     owner = f"{escape(visible(told.tenant))} / " if told.tenant else ""
-    labels = escape(visible(selector_text(without_name(told.labels))))
+    labels = shown_labels(selector_text(without_name(told.labels)))
     return (
         f'<p class="verdict {kind}">{escape(words.headline(told))}</p>'
         f"<p>{owner}<b>{escape(visible(told.query.name))}</b> <code class=long>{labels}</code>"

@@ -18,7 +18,7 @@ from exporter.explain.recording import Recorded
 from exporter.intake import Intake
 from exporter.judging import FIT_EVERY_S, Judging, horizon
 from exporter.models.contributions import Basis, Contributions, basis_of, contributions_of
-from exporter.models.rows import ModelRows, RobustBandRows
+from exporter.models.rows import RobustBandRows
 from exporter.numtext import NUMBER_BYTES, write_digits
 from exporter.samples import SampleBatch
 from exporter.series import SeriesTable
@@ -154,19 +154,16 @@ class Replayed:
 
     def of_model(self, model: str) -> Numbers:
         """What the model itself says, before the policy."""
-        rows, offset = self._judging.models[model], self.offset
-        rows.judge(np.array([_ROW]), np.array([self.value - offset]))
-        got = rows.verdicts
-        return Numbers(
-            float(got.score[_ROW]), float(got.expected[_ROW]) + offset, float(got.lower[_ROW]) + offset,
-            float(got.upper[_ROW]) + offset,
-        )  # fmt: skip
+        return _numbers(self._judged(model, self.value), 0)
 
     def would_be(self, model: str, value: float) -> Numbers:
         """The verdict that another value would have got in place of the judged one, under the policy."""
-        rows, offset = self._judging.models[model], self.offset
-        rows.judge(np.array([_ROW]), np.array([value - offset]))
-        return _numbers(apply_policy(self.query, np.array([value]), _bands(rows, offset)), 0)
+        return _numbers(apply_policy(self.query, np.array([value]), self._judged(model, value)), 0)
+
+    def _judged(self, model: str, value: float) -> Bands:
+        """What the model says of a value in place of the judged one."""
+        got = self._judging.models[model].judge(np.array([_ROW]), np.array([value - self.offset]))
+        return Bands(got.score, got.expected + self.offset, got.lower + self.offset, got.upper + self.offset)
 
     def contributions(self, model: str) -> Contributions | None:
         """The parts of the model's score; None for a model that has none."""
@@ -181,11 +178,6 @@ class Replayed:
 
 def _numbers(bands: Bands, row: int) -> Numbers:
     return Numbers(*(float(part[row]) for part in (bands.score, bands.expected, bands.lower, bands.upper)))
-
-
-def _bands(rows: ModelRows, offset: float) -> Bands:
-    got, one = rows.verdicts, slice(_ROW, _ROW + 1)
-    return Bands(got.score[one].copy(), got.expected[one] + offset, got.lower[one] + offset, got.upper[one] + offset)
 
 
 def _seconds(time_ms: np.int64) -> float:

@@ -79,8 +79,7 @@ class Basis:
 
 def contributions_of(rows: RobustBandRows, row: int, value: float) -> Contributions:
     """What makes up the score of a centred value against the open column of a row with a fit. Judges it once more."""
-    rows.judge(np.array([row]), np.array([value]))
-    score = float(rows.verdicts.score[row])
+    score = float(rows.judge(np.array([row]), np.array([value])).score[0])
     now, fit, limit = rows._context, rows._fitted, rows._limit  # the state of the sibling module, only read
     x = float(np.float32(value))  # as the window stores it
     views = tuple(_view(view, x, row, now.centre, now.weight, fit.tail, fit.extreme) for view in range(VIEWS))

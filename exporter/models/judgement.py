@@ -286,28 +286,28 @@ def judge(
 ) -> None:
     """Score of x[i] for row rows[i] against the open column, clamped at 100; and its band.
 
-    Shapes: x (len(rows),) centred; score, band_lower, band_upper (N,) are written at the rows. NaN in, or no verdict:
-    NaN out. Where the acceptable values form no interval, the edge on x's side is moved so that it agrees with the
-    score: score > 1 exactly outside the band. Only a row without any acceptable start keeps edges that may disagree.
+    Shapes: x, score, band_lower, band_upper (len(rows),), x centred. NaN in, or no verdict: NaN out. Where the
+    acceptable values form no interval, the edge on x's side is moved so that it agrees with the score: score > 1
+    exactly outside the band. Only a row without any acceptable start keeps edges that may disagree.
     """
     for i in range(len(rows)):
         r = rows[i]
-        band_lower[r], band_upper[r] = lower[r], upper[r]
+        band_lower[i], band_upper[i] = lower[r], upper[r]
         if math.isnan(lower[r]) or math.isnan(x[i]):
-            score[r] = np.nan
+            score[i] = np.nan
             continue
         sample = np.float64(np.float32(x[i]))  # as the window stores it: its equals there must be its equals
         found = evidence(sample, r, centre, weight, tail, extreme)
         told = tails(sample, r, centre, weight, tail)[1]
-        score[r] = _score(found / limit, told / limit, distance(sample, r, centre, weight) / SEASON_EVIDENCE)
+        score[i] = _score(found / limit, told / limit, distance(sample, r, centre, weight) / SEASON_EVIDENCE)
         if math.isnan(start[r]):
             continue
         if found <= limit:
-            band_lower[r], band_upper[r] = min(lower[r], sample, x[i]), max(upper[r], sample, x[i])
+            band_lower[i], band_upper[i] = min(lower[r], sample, x[i]), max(upper[r], sample, x[i])
         elif start[r] < x[i] <= upper[r]:
-            band_upper[r] = edge_before(min(sample, x[i]), start[r], limit, r, centre, weight, tail, extreme)
+            band_upper[i] = edge_before(min(sample, x[i]), start[r], limit, r, centre, weight, tail, extreme)
         elif lower[r] <= x[i] < start[r]:
-            band_lower[r] = edge_before(max(sample, x[i]), start[r], limit, r, centre, weight, tail, extreme)
+            band_lower[i] = edge_before(max(sample, x[i]), start[r], limit, r, centre, weight, tail, extreme)
 
 
 @kernel

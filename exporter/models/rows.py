@@ -3,7 +3,7 @@
     grow, clear    follow the window's rows
     fit            from the rows' windows, about hourly
     open           what is expected of the open column, and the band
-    judge          score and band of the newest samples
+    judge          score and band of the newest samples (a model returns them: whoever asks keeps what it needs)
     absorb         the open column has become final
 
 All numbers are centred as in the window. A model gives score and band, a slow signal a score only. A new model is a new
@@ -28,20 +28,15 @@ I64 = npt.NDArray[np.int64]
 
 @dataclass(slots=True)
 class Verdicts:
-    """The latest verdict of each row (N,): NaN where there is none. Centred, like the window."""
+    """Verdicts on B samples (B,): NaN where there is none. Centred, like the window."""
 
     score: F64
     expected: F64
     lower: F64
     upper: F64
 
-    @staticmethod
-    def empty(rows: int) -> Verdicts:
-        """Room for so many rows, none judged."""
-        return Verdicts(*(np.full(rows, np.nan) for _ in range(4)))
 
-
-Record = Verdicts | robust_band.Fitted | judgement.Context | shift.Fitted | shift.Context | stale.Fitted
+Record = robust_band.Fitted | judgement.Context | shift.Fitted | shift.Context | stale.Fitted
 
 
 class FittedRows(Protocol):
@@ -61,23 +56,24 @@ class FittedRows(Protocol):
     def open(self, rows: I64, column: int, ring: F32, offset: F64) -> None:
         """Work out expectation and band of `rows` at `column`; rows without a fit for it get none."""
 
-    def judge(self, rows: I64, values: F64) -> None:
-        """Judge the centred newest samples values (B,) of `rows` against the open column."""
-
     def absorb(self, rows: I64, column: int, ring: F32) -> None:
         """Take the final `column` of `rows` into what the fit keeps current."""
 
 
 class ModelRows(FittedRows, Protocol):
-    """One model's fits; judging goes into `verdicts`."""
+    """One model's fits."""
 
-    verdicts: Verdicts
+    def judge(self, rows: I64, values: F64) -> Verdicts:
+        """Judge the centred newest samples values (B,) of `rows` against the open column."""
 
 
 class SignalRows(FittedRows, Protocol):
     """One slow signal's fits; judging goes into `score` (N,), NaN where there is none."""
 
     score: F64
+
+    def judge(self, rows: I64, values: F64) -> None:
+        """Judge the centred newest samples values (B,) of `rows` against the open column."""
 
 
 def _grow(record: Record, spare: Record) -> None:
@@ -103,20 +99,17 @@ class RobustBandRows:
         self._limit = judgement.threshold(step_s) * sensitivity
         self._fitted = robust_band.Fitted.empty(0, horizon)
         self._context = judgement.Context.empty(0)
-        self.verdicts = Verdicts.empty(0)
 
     def grow(self, rows: int) -> None:
         """Make room for so many rows."""
         more = rows - len(self._fitted.valid)
         _grow(self._fitted, robust_band.Fitted.empty(more, self._shape.horizon))
         _grow(self._context, judgement.Context.empty(more))
-        _grow(self.verdicts, Verdicts.empty(more))
 
     def clear(self, rows: I64) -> None:
         """Forget what is known of these rows."""
         _put(self._fitted, rows, robust_band.Fitted.empty(len(rows), self._shape.horizon))
         _put(self._context, rows, judgement.Context.empty(len(rows)))
-        _put(self.verdicts, rows, Verdicts.empty(len(rows)))
 
     def fit(self, rows: I64, values: F32, offset: F64, summary: Summary, end_column: I64) -> None:
         """Fit rows (B,) on their windows values (B, n), which end with columns end_column (B,)."""
@@ -132,14 +125,15 @@ class RobustBandRows:
             now.start,
         )  # fmt: skip
 
-    def judge(self, rows: I64, values: F64) -> None:
-        """Judge the centred newest samples values (B,) of `rows` against the open column, into `verdicts`."""
-        fit, now, out = self._fitted, self._context, self.verdicts
+    def judge(self, rows: I64, values: F64) -> Verdicts:
+        """Judge the centred newest samples values (B,) of `rows` against the open column."""
+        fit, now = self._fitted, self._context
+        score, lower, upper = (np.empty(len(rows)) for _ in range(3))
         judgement.judge(
             rows, values, self._limit, fit.tail, fit.extreme, now.centre, now.weight, now.start, now.lower, now.upper,
-            out.score, out.lower, out.upper,
+            score, lower, upper,
         )  # fmt: skip
-        out.expected[rows] = now.expected[rows]
+        return Verdicts(score, now.expected[rows], lower, upper)
 
     def absorb(self, rows: I64, column: int, ring: F32) -> None:
         """Take the final `column` of `rows` into what the fit keeps current."""
@@ -160,8 +154,7 @@ class ShesdRows:
         self._future: F32 = np.empty((0, horizon), np.float32)
         self._half_width: F32 = np.empty(0, np.float32)
         self._origin: I64 = np.empty(0, np.int64)
-        self._centre: F64 = np.empty(0)
-        self.verdicts = Verdicts.empty(0)
+        self._centre: F32 = np.empty(0, np.float32)
 
     def grow(self, rows: int) -> None:
         """Make room for so many rows."""
@@ -169,15 +162,13 @@ class ShesdRows:
         self._future = np.concatenate([self._future, np.full((more, self._horizon), np.nan, np.float32)])
         self._half_width = np.concatenate([self._half_width, np.full(more, np.nan, np.float32)])
         self._origin = np.concatenate([self._origin, np.zeros(more, np.int64)])
-        self._centre = np.concatenate([self._centre, np.full(more, np.nan)])
-        _grow(self.verdicts, Verdicts.empty(more))
+        self._centre = np.concatenate([self._centre, np.full(more, np.nan, np.float32)])
 
     def clear(self, rows: I64) -> None:
         """Forget what is known of these rows."""
         self._future[rows] = np.nan
         self._half_width[rows] = np.nan
         self._centre[rows] = np.nan
-        _put(self.verdicts, rows, Verdicts.empty(len(rows)))
 
     def fit(self, rows: I64, values: F32, offset: F64, summary: Summary, end_column: I64) -> None:
         """Fit rows (B,) on their windows values (B, n), which end with columns end_column (B,)."""
@@ -192,14 +183,12 @@ class ShesdRows:
         served = (place >= 0) & (place < self._horizon)
         self._centre[rows] = np.where(served, self._future[rows, np.clip(place, 0, self._horizon - 1)], np.nan)
 
-    def judge(self, rows: I64, values: F64) -> None:
-        """Judge the centred newest samples values (B,) of `rows` against the open column, into `verdicts`."""
-        centre = self._centre[rows]
+    def judge(self, rows: I64, values: F64) -> Verdicts:
+        """Judge the centred newest samples values (B,) of `rows` against the open column."""
+        centre = self._centre[rows].astype(np.float64)
         half = self._half_width[rows].astype(np.float64) * self._sensitivity
-        self.verdicts.score[rows] = shesd.score(values, centre, self._half_width[rows], self._sensitivity)
-        self.verdicts.expected[rows] = centre
-        self.verdicts.lower[rows] = centre - half
-        self.verdicts.upper[rows] = centre + half
+        score = shesd.score(values, centre, self._half_width[rows], self._sensitivity)
+        return Verdicts(score, centre, centre - half, centre + half)
 
     def absorb(self, rows: I64, column: int, ring: F32) -> None:
         """Nothing: this model only knows its fit."""

@@ -179,9 +179,10 @@ class LabelText:
     def _reserve(self, row: int, text_bytes: int) -> None:
         if row >= len(self._start):
             rows = max(len(self._start) + len(self._start) // 2, row + 1)
-            self._start = _grown(self._start, rows, _NO_TEXT)
-            self._end = _grown(self._end, rows, _NO_TEXT)
-            self._place, self._share = _grown(self._place, rows, 0), _grown(self._share, rows, 0)
+            self._start, self._end, self._place, self._share = (  # all of them or, without the memory for that, none
+                _grown(self._start, rows, _NO_TEXT), _grown(self._end, rows, _NO_TEXT),
+                _grown(self._place, rows, 0), _grown(self._share, rows, 0),
+            )  # fmt: skip
         if self._used_bytes - self._live_bytes > self._live_bytes + _LEAST_WASTE_BYTES:
             self._compact(text_bytes)
         if self._used_bytes + text_bytes > len(self._blob):

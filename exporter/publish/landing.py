@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from exporter.names import PAGE_RUNBOOKS
 from exporter.publish.explain_link import explain_path
 from exporter.publish.label_text import label_text
-from exporter.publish.style import POLICY, document, section, shown, shown_lines
+from exporter.publish.style import POLICY, document, number_text, section, shown, shown_labels, shown_lines
 
 __all__ = ["PAGE_POLICY", "Landing", "LandingRow", "LandingUnit", "duration", "page_html"]
 
@@ -23,12 +24,11 @@ _LONGEST_LABELS = 2000  # characters; the whole of them is on the page of the ex
 
 _CHART_WIDTH, _CHART_HEIGHT = 160, 18
 _CHART_MARGIN = 8
-_PLAIN_FROM, _PLAIN_TO = 1e3, 1e12
 _UNITS_S = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _LINKS = (("/metrics", "Metrics"), ("/config", "Config"), ("/-/ready", "Ready"), ("/-/healthy", "Healthy"))
 _FOOT = (
     "A score of 1 is the edge of the band, above 1 is outside. Prometheus reads all of this from /metrics. What each"
-    " alert means and what to do first stands in docs/ of the project."
+    f' alert means and what to do first stands in the <a href="{PAGE_RUNBOOKS}">runbooks</a>.'
 )
 _INPUT = '<input name="{}" placeholder="{}" autocomplete="off" spellcheck="false">'
 
@@ -184,7 +184,7 @@ def _series_cell(row: LandingRow, with_tenant: bool, explains: bool) -> str:
     if explains:
         path = explain_path(row.query, row.labels, tenant=row.tenant, model=row.model)
         link = f' <a href="{escape(path)}">explain</a>'
-    return f'<td>{owner}{shown(row.query)}{link}<br><code class="soft long">{shown(labels)}</code></td>'
+    return f'<td>{owner}{shown(row.query)}{link}<br><code class="soft long">{shown_labels(labels)}</code></td>'
 
 
 def _unit_table(units: Sequence[LandingUnit], *, with_tenant: bool) -> str:
@@ -223,11 +223,10 @@ def _chip(state: str, count: int) -> str:
 
 
 def _number(x: float) -> str:
-    """Four digits, or all before the point: enough to see, few enough to read."""
+    """As markup; a dash for none."""
     if math.isnan(x):
         return "&ndash;"
-    text = f"{x:,.0f}" if _PLAIN_FROM <= abs(x) < _PLAIN_TO else f"{x:.4g}"
-    return text.replace("-", "&minus;").replace("inf", "&infin;")
+    return number_text(x).replace("-", "&minus;").replace("inf", "&infin;")
 
 
 def duration(seconds: float) -> str:

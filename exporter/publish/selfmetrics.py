@@ -79,7 +79,7 @@ class SelfMetrics:
         self._lock = threading.Lock()
         self._children: dict[tuple[str, str], set[Child]] = {}
         self._models: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._readable: dict[tuple[str, str], bool] = {}
+        self._readable: dict[str, dict[str, bool]] = {}  # by tenant, by query
         self._tenant_children: dict[str, set[Child]] = {}
         self._make_process_metrics()
         self._make_cycle_metrics()
@@ -246,22 +246,24 @@ class SelfMetrics:
         with self._lock:
             if (tenant, query) not in self._children:
                 return
-            self._record_cycle(tenant, query, receipt)
             self._record_source(tenant, query, receipt)
             if not receipt.error:
                 self._record_verdicts(tenant, query, receipt)
+            self._record_cycle(tenant, query, receipt)
 
     def _record_cycle(self, tenant: str, query: str, receipt: CycleReceipt) -> None:
-        self._bump(self.cycles, 1, tenant, query, "failed" if receipt.error else "ok")
         self._bump(self.cycle_cpu, receipt.cpu_s, tenant, query)
         self.cycle_duration.labels(tenant, query).observe(receipt.wall_s)
         self.cycle_lag.labels(tenant, query).set(max(0.0, time.time() - receipt.time_s))
         self.window_bytes.labels(tenant, query).set(receipt.window_bytes)
+        # Last of all: who sees a cycle counted may go and read what it did.
+        self._bump(self.cycles, 1, tenant, query, "failed" if receipt.error else "ok")
 
     def _record_source(self, tenant: str, query: str, receipt: CycleReceipt) -> None:
         if receipt.error and receipt.reason not in _NOT_OF_THE_SOURCE:
             self._bump(self.errors, 1, tenant, query, receipt.reason)
-        self._readable[tenant, query] = not receipt.error or receipt.reason in _NOT_OF_THE_SOURCE
+        readable = not receipt.error or receipt.reason in _NOT_OF_THE_SOURCE
+        self._readable.setdefault(tenant, {})[query] = readable
         self._show_source_up(tenant)
         for kind, count in receipt.remarks.items():
             if kind == _LATE:
@@ -321,11 +323,12 @@ class SelfMetrics:
         with self._lock:
             self._remove(self._children.pop(unit, set()))
             self._models.pop(unit, None)
-            self._readable.pop(unit, None)
+            self._readable.get(tenant, {}).pop(query, None)
             if any(known == tenant for known, _ in self._children):
                 self._show_source_up(tenant)
             else:
                 self._remove(self._tenant_children.pop(tenant, set()))
+                self._readable.pop(tenant, None)
 
     def _unit_metrics(self) -> list[MetricWrapperBase]:
         return [
@@ -341,10 +344,10 @@ class SelfMetrics:
         ]  # fmt: skip
 
     def _show_source_up(self, tenant: str) -> None:
-        known = [readable for (owner, _), readable in self._readable.items() if owner == tenant]
+        known = self._readable.get(tenant)
         if known:
             self._tenant_children.setdefault(tenant, set()).add((self.source_up, (tenant,)))
-            self.source_up.labels(tenant).set(any(known))
+            self.source_up.labels(tenant).set(any(known.values()))
 
     # -- children ------------------------------------------------------------------------------------------------------
 

@@ -91,6 +91,7 @@ body{font-size:11pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
 nav,form,.noprint{display:none}
 section,svg,tr{break-inside:avoid}
 .long{max-height:none}
+svg.wide text{font-size:16px}
 }
 """
 
@@ -101,6 +102,8 @@ POLICY = (
     "frame-ancestors 'none'"
 )
 
+
+_PLAIN_FROM, _PLAIN_TO = 1e3, 1e12
 
 _HIDDEN = {code: f"\\u{code:04x}" for code in (*range(32), 127, *range(0x80, 0xA0), 0x200E, 0x200F, 0x061C,
                                               *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)}  # fmt: skip
@@ -118,9 +121,19 @@ def shown(text: str) -> str:
     return escape(visible(text))
 
 
+def shown_labels(text: str) -> str:
+    """The same for labels as a selector writes them: a line may end between two of them, and a copy has no blanks."""
+    return shown(text).replace("&quot;,", "&quot;,<wbr>")
+
+
 def shown_lines(text: str) -> str:
     """The same for a text that may have lines."""
     return escape(text.translate(_HIDDEN_IN_LINES))
+
+
+def number_text(x: float) -> str:
+    """Four digits, or all before the point: enough to see, few enough to read."""
+    return f"{x:,.0f}" if _PLAIN_FROM <= abs(x) < _PLAIN_TO else f"{x:.4g}"
 
 
 def document(title: str, head: str, body: str, foot: str) -> str:

@@ -22,11 +22,6 @@ class Template:
     def __init__(self, text: str, pattern: Pattern) -> None:
         self._parts = tuple(_merged(_parts(text, pattern)))
 
-    @property
-    def constant(self) -> bool:
-        """Whether it gives the same text whatever is matched."""
-        return all(isinstance(part, bytes) for part in self._parts)
-
     def expand(self, match: Match) -> str:
         """The text for a match."""
         filled = (part if isinstance(part, bytes) else match.group(part) for part in self._parts)

@@ -159,7 +159,7 @@ def _grouped(look: Look, group_by: tuple[str, ...]) -> dict[str, str]:
     rose = text("_rose", {"rose": go_text(f"sum(({above}) and ({look.worst(selector)} > 1))")})
     return {
         "group_format": ",".join(f"{label}=%q" for label in labels),
-        "group_values": "".join(f" $labels.{label}" for label in labels),
+        "group_values": "".join(f' (or $labels.{label} "")' for label in labels),
         "anomalous": go_text(look.anomalous(selector)),
         "detected": go_text(" ".join(look.detected(selector).split("\n"))),
         "rose_if_known": rose if look.model != CONSENSUS else "",  # each model expects a value of its own

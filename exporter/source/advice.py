@@ -11,6 +11,8 @@ import re
 
 LESS = "Lower source.max_points, narrow the expr, or raise the limit of the server."
 
+_TIMED_OUT = "Raise source.timeout and the server's own limit, or narrow the expr."
+
 _BY_STATUS = {
     400: "Check the expr of the query.",
     401: "Check the credentials of source and, with tenants, the tenant id.",
@@ -21,6 +23,8 @@ _BY_STATUS = {
     429: "Lower source.max_in_flight, raise the interval, or raise the limit of the server.",
 }
 
+AUTH_TOKEN = re.compile(r"\bauth token\b")  # vmauth 1.79 refuses credentials with 400
+
 # What a text of some status holds, and what to do then; the first that fits counts.
 _BY_WORDS: tuple[tuple[int, re.Pattern[str], str], ...] = (
     (401, re.compile(r"\bno org id\b"),
@@ -29,13 +33,20 @@ _BY_WORDS: tuple[tuple[int, re.Pattern[str], str], ...] = (
      "The server does not read several tenants at once (tenant federation is off): list each tenant by itself."),
     (400, re.compile(r"\btenant ID\b"),
      "Correct the id under tenants."),
-    (400, re.compile(r"unsupported URL format for path|unsupported path requested"),
+    (400, AUTH_TOKEN,
+     _BY_STATUS[401]),
+    (400, re.compile(r"unsupported URL format for path|unsupported path requested"
+                     r"|missing -http\.pathPrefix|missing route"),
      "Check the path of source.url: VictoriaMetrics has its API at / or /prometheus, a cluster of it at"
      " /select/<account>/prometheus or, with tenants, /select/{tenant}/prometheus."),
     (503, re.compile(r"\bvmstorage\b"),
      "A vmstorage node of the cluster is down or out of reach."),
     (503, re.compile(r"query timed out"),
-     "Raise source.timeout and the server's own limit, or narrow the expr."),
+     _TIMED_OUT),
+    (503, re.compile(r"concurrent search requests"),
+     _BY_STATUS[429]),
+    (422, re.compile(r"too long query"),
+     "Shorten the expr, or raise the limit of the server (-search.maxQueryLen)."),
 )  # fmt: skip
 
 # Mimir's limits by the id at the end of its errors, and the flag behind each (pkg/util/validation/limits.go there).
@@ -55,6 +66,7 @@ _BLOCKED = "The administrators of the server have blocked this query: change the
 
 _SPAN = re.compile(r"query length|time range exceeds")  # Cortex, before it is told apart by an id
 _SERIES = re.compile(r"number of series limit|matching timeseries")
+_TIMEOUT = re.compile(r"timeout exceeded")  # VictoriaMetrics, with 422; half a span takes half the time
 
 
 def advice(status: int, words: str) -> str:
@@ -75,6 +87,8 @@ def advice_for_less(words: str) -> str:
         return mimir
     if _SPAN.search(words):
         return "Raise the limit of the server (max_query_length), or shorten window."
+    if _TIMEOUT.search(words):
+        return _TIMED_OUT
     if _SERIES.search(words):
         return "Narrow the expr or split it into several queries, or raise the limit of the server."
     return LESS

@@ -74,7 +74,7 @@ class Breaker:
         self._until_s = 0.0
         self._since_s = 0.0
         self._probing = False
-        self._last: SourceError | None = None
+        self._last = "", 0  # words and status only: an error holds all that its readers have read, by its traceback
         self._began_s = clock()  # no query has had its turn yet
         self._answered: dict[str, float] = {}  # by asker, when it last was; of one that has failed since, it is gone
         self._failed: set[str] = set()  # askers whose last call has
@@ -133,8 +133,8 @@ class Breaker:
 
     def _refusal(self) -> SourceUnavailable:
         # In the words of the failure itself, which do not change from cycle to cycle: they are logged once.
-        last = self._last
-        return SourceUnavailable(str(last), reason=OPEN_REASON, status=last.status if last else 0)
+        words, status = self._last
+        return SourceUnavailable(words, reason=OPEN_REASON, status=status)
 
     def _leave(self, asker: str, way: Way, error: SourceError | None, *, told: bool = True) -> None:
         with self._lock:
@@ -149,7 +149,7 @@ class Breaker:
             self._heard(change)
 
     def _fail(self, asker: str, way: Way, error: SourceError) -> Change | None:
-        self._last = error
+        self._last = str(error), error.status
         self._failures += 1
         self._failed.add(asker)
         self._answered.pop(asker, None)
@@ -181,6 +181,31 @@ class Breaker:
         was_open, self._open = self._open, False
         self._failures = self._opened = 0
         return Change("closed", closed_for_s=self._clock() - self._since_s) if was_open else None
+
+
+class Onlooker:
+    """Keeps to a breaker and has no part in it: for those who ask beside the cycles, such as an explanation.
+
+    What they meet opens and closes nothing, and the tries are left to the cycles.
+    """
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing but a single try may be asked."""
+        return self._breaker.is_open
+
+    def refuse(self, asker: str = "") -> None:
+        """As the breaker does."""
+        self._breaker.refuse(asker)
+
+    @contextlib.contextmanager
+    def call(self, asker: str = "") -> Iterator[bool]:
+        """One call of a query; gives whether it should make one attempt only. Raises as ``refuse``."""
+        self._breaker.refuse(asker)
+        yield self._breaker.is_open
 
 
 def is_away(error: SourceError) -> bool:

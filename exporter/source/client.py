@@ -15,14 +15,13 @@ import requests
 import urllib3
 from prometheus_api_client import PrometheusConnect
 
+from exporter.config.http import TENANT_HEADER
 from exporter.errors import SourceError, SourceRefused, SourceUnavailable
 from exporter.source.answer import garbled, plain_text
-from exporter.source.breaker import Breaker
+from exporter.source.breaker import Breaker, Onlooker
 from exporter.source.clock import Clock
 from exporter.source.download import Bounds, read_body, read_pieces, read_start
 from exporter.source.faults import status_error, translated
-
-TENANT_HEADER = "X-Scope-OrgID"
 
 _ERROR_BYTES = 1 << 16  # of an error page only this much is read
 _LONGEST_CONNECT_S = 10.0
@@ -65,7 +64,7 @@ class Client:
     stop: threading.Event = field(default_factory=threading.Event)
     slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(4))
     clock: Clock = field(default_factory=Clock)
-    breaker: Breaker | None = None
+    breaker: Breaker | Onlooker | None = None
     asker: str = ""
     _post: bool = True
 
@@ -232,15 +231,24 @@ class Client:
 
     def metric_names(self) -> list[str]:
         """All metric names the server knows for this tenant, sorted."""
-        return sorted(self._discover("label/__name__/values", lambda api: api.all_metrics()))
+        return self._names("label/__name__/values", lambda api: api.all_metrics())
 
     def label_values(self, label: str) -> list[str]:
         """All values of a label that the server knows, sorted."""
-        return sorted(self._discover(f"label/{label}/values", lambda api: api.get_label_values(label)))
+        return self._names(f"label/{label}/values", lambda api: api.get_label_values(label))
 
     def label_names(self, selector: str) -> list[str]:
         """The label names of the series a selector matches, sorted."""
-        return sorted(self._discover("labels", lambda api: api.get_label_names(params={"match[]": selector})))
+        return self._names("labels", lambda api: api.get_label_names(params={"match[]": selector}))
+
+    def _names(self, endpoint: str, ask: Callable[[PrometheusConnect], Any]) -> list[str]:
+        """A list of names, sorted; none where the server says null, which is what Go makes of an empty list."""
+        found = self._discover(endpoint, ask)
+        if found is None:
+            return []
+        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+            raise garbled(self.origin(endpoint), "answered what is no list of names")
+        return sorted(found)
 
     def _discover(self, endpoint: str, ask: Callable[[PrometheusConnect], Any]) -> Any:
         origin = self.origin(endpoint)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 from exporter.errors import SourceUnavailable
+from exporter.retry_after import http_date_s
 
 MOST_SKEW_S = 300.0  # Prometheus' own look-back: from there on we would not even see each other's newest samples
 
@@ -23,10 +23,7 @@ class Clock:
 
     def note(self, date: str | None) -> None:
         """Take in the Date header of an answer that has just begun; one that is missing or no date says nothing."""
-        try:
-            told_s = parsedate_to_datetime(date).timestamp() if date else None
-        except (ValueError, OverflowError):
-            told_s = None
+        told_s = http_date_s(date or "")
         self.ahead_s = 0.0 if told_s is None else time.time() - told_s
 
     def check(self, origin: str) -> None:

@@ -18,7 +18,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 
 from exporter.errors import SourceError, SourceGarbled, SourceRefused, SourceTooMuch, SourceUnavailable, causes
 from exporter.retry_after import retry_after_s
-from exporter.source.advice import advice, advice_for_less
+from exporter.source.advice import AUTH_TOKEN, advice, advice_for_less
 from exporter.source.answer import TEXT_LIMIT, plain_text
 
 # All values of SourceError.reason, so that they can be labels of a counter.
@@ -29,13 +29,15 @@ REASONS = (
 )  # fmt: skip
 
 # A 400 or 422 that names an amount and a limit asks for less; Mimir's ids are declared immutable.
-_AMOUNT = re.compile(r"points|samples|series|chunks|range|length|memory|resolution", re.IGNORECASE)
+_AMOUNT = re.compile(r"points|samples|series|chunks|range|length|memory|resolution|timeout", re.IGNORECASE)
 _LIMIT = re.compile(r"limit|exceed|maximum|too (?:many|long|large|much)|more than|not enough", re.IGNORECASE)
 _MIMIR_LIMIT = re.compile(r"err-mimir-max-[a-z-]*(?:series|chunks|memory|length|samples)")
 _NOT_AN_AMOUNT = re.compile(r"parse error|many-to-many|duplicate", re.IGNORECASE)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')  # the query itself may be quoted in the text, with any words in it
-_LONG_QUOTED = re.compile(r'"(?:[^"\\]|\\.){80,}"')
-_JUDGED_CHARS = 8000  # of a refusal; less of it is shown
+_RANGE_ASKED = re.compile(r"(on the time range )[\[(][^\])]*[\])]")  # in all that VictoriaMetrics says of a range query
+_LONG_QUOTED = re.compile(r'"(?:[^"\\]|\\.){20,}"')
+_NESTED = re.compile(r'(cannot evaluate "…": )+')  # VictoriaMetrics goes through the parts of the query, too
+_JUDGED_CHARS = 1 << 16  # of a refusal, where a long query may stand twice before the words; less of it is shown
 
 _STATUS_REASONS = {401: "unauthorized", 403: "forbidden", 404: "not_found", 408: "timeout", 429: "rate_limited"}
 _TAGS = re.compile(r"<(head|script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
@@ -60,14 +62,20 @@ def status_error(origin: str, status: int, text: str, headers: Mapping[str, str]
         return SourceUnavailable(_advised(message, status, told), reason=reason, status=status, retry_after_s=wait_s)
     if status == 413 or (status in (400, 422) and asks_for_less(told)):
         return SourceTooMuch(f"{message}. {advice_for_less(told)}", reason="too_much", status=status)
-    reason = "bad_query" if status in (400, 422) else _STATUS_REASONS.get(status, "refused")
-    return SourceRefused(_advised(message, status, told), reason=reason, status=status)
+    return SourceRefused(_advised(message, status, told), reason=_why_refused(status, told), status=status)
+
+
+def _why_refused(status: int, told: str) -> str:
+    if status == 400 and AUTH_TOKEN.search(told):
+        return "unauthorized"
+    return "bad_query" if status in (400, 422) else _STATUS_REASONS.get(status, "refused")
 
 
 def _shown(told: str) -> str:
     """A refusal as it is shown. VictoriaMetrics quotes the whole query before it says what is wrong with it."""
-    short = told if len(told) <= TEXT_LIMIT else _LONG_QUOTED.sub('"…"', told)
-    return plain_text(short).rstrip(".")
+    if len(told) > TEXT_LIMIT:
+        told = _NESTED.sub(r"\1", _RANGE_ASKED.sub(r"\1(…)", _LONG_QUOTED.sub('"…"', told)))
+    return plain_text(told).rstrip(".")
 
 
 def _advised(message: str, status: int, told: str) -> str:
@@ -79,7 +87,7 @@ def asks_for_less(words: str) -> bool:
     """Whether a server's refusal is about the amount of data rather than about the query."""
     if _MIMIR_LIMIT.search(words):
         return True
-    unquoted = _QUOTED.sub("", words)
+    unquoted = _RANGE_ASKED.sub("", _QUOTED.sub("", words))
     named = _AMOUNT.search(unquoted) and _LIMIT.search(unquoted)
     return bool(named) and not _NOT_AN_AMOUNT.search(unquoted)
 

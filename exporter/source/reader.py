@@ -158,8 +158,8 @@ class Reader:
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield from future.result()
+                while done:  # one that failed must not be named here: it would hold this frame, and that all answers
+                    yield from done.pop().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -17,7 +17,8 @@ import pytest
 from support.backtests import config_text
 from support.loopback import ServerAt, stay_silent
 
-from exporter.backtest.command import Options, backtest
+from exporter.backtest.asking import Options
+from exporter.backtest.command import backtest
 from exporter.backtest.faults import BacktestError
 from exporter.errors import AnomalyExporterError, ConfigError
 

@@ -9,7 +9,8 @@ import pytest
 from support.backtest_reports import HOSTILE, report
 from support.backtests import config_text, made_walk, openmetrics
 
-from exporter.backtest.command import Options, backtest
+from exporter.backtest.asking import Options
+from exporter.backtest.command import backtest
 from exporter.backtest.document import document
 from exporter.backtest.page import page
 from exporter.backtest.shown import visible

@@ -150,6 +150,8 @@ def test_other_scales_are_refused(told):
 def test_a_million_is_measured_where_it_fits():
     plan = Plan.of(1_000_000)
     assert (plan.served, plan.read, plan.growth) == (100_000, 1000, (10_000, 100_000, 1_000_000))
+    assert (plan.alone_interval_s, [plan.alone_cycles(size) for size in plan.growth]) == (300, [12, 12, 3])
+    assert (Plan.of(100_000).alone_interval_s, Plan.of(100_000).alone_cycles(10_000)) == (60, 10)
     assert plan.share(0.05) == 0.05
     assert Plan.of(10_000).share(0.05) == pytest.approx(0.005)
     assert Plan.of(50).share(0.05) is None

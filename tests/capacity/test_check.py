@@ -102,6 +102,7 @@ def test_an_expression_without_series_is_a_warning(prometheus: RunningPrometheus
 
 def test_a_window_that_the_server_can_not_fill_is_told(prometheus: RunningPrometheus, tmp_path: Path) -> None:
     """Targets are scraped since a moment ago; `sales` was there for days before."""
+    wait_until(lambda: prometheus.ask("sum(rate(visits[1m])) + 1"), "there are two scrapes")
     done = check(tmp_path, prometheus.url, {"old": "expr: sales", "young": "expr: 'sum(rate(visits[1m])) + 1'"})
     assert done.returncode == 0
     told = [line for line in done.stdout.splitlines() if "gave only" in line]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from dataclasses import replace
 from typing import Any
 
@@ -126,7 +127,7 @@ def _held_bytes(thing: Any, known: set[int]) -> int:
         return sys.getsizeof(thing) + sum(_held_bytes(item, known) for pair in thing.items() for item in pair)
     if isinstance(thing, list | tuple | set):
         return sys.getsizeof(thing) + sum(_held_bytes(item, known) for item in thing)
-    if isinstance(thing, bytes | bytearray | str | float):
+    if isinstance(thing, bytes | bytearray | array | str | float):
         return sys.getsizeof(thing)
     if not type(thing).__module__.startswith("exporter."):
         return 0

@@ -1,14 +1,13 @@
-"""Good configs: what they become, that defaults are filled in, and that the effective config reads back."""
+"""Good configs: what each key becomes, and what stands where nothing is said."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
+from support.good_configs import DESIGN, EVERYTHING, SMALLEST
 
 from exporter.config import (
-    Authorization,
     BasicAuth,
     Config,
     Header,
@@ -21,87 +20,10 @@ from exporter.config import (
     Tenant,
     TlsConfig,
     content_hash,
-    load,
     mask,
     parse,
-    unreadable_files,
 )
 from exporter.models.settings import RobustBandSettings, ShesdSettings
-
-SMALLEST = """\
-source: {url: http://prometheus:9090}
-queries:
-  - {name: load, expr: node_load1}
-"""
-
-DESIGN = """\
-global:   {interval: 1m, window: 7d, step: 5m}
-source:   {url: http://prometheus:9090}
-tenants:
-  - id: team-a
-queries:
-  - name: http_requests
-    expr: sum by (service) (rate(http_requests_total[5m]))
-    models: [robust_band, shesd]
-    sensitivity: normal                          # high | normal | low, or a number
-    signals: [shift, stale]
-    direction: both                              # both | above | below
-    min_deviation: 0
-    min_relative_deviation: 0
-    data_range: [0, .inf]
-remote_write: []
-"""
-
-EVERYTHING = """\
-global: {interval: 30s, step: 1m, window: 1w}
-metric_names: vmanomaly
-tenants: [{id: team-a}, {id: "a|b"}, {id: "!-_.*'()"}]
-source:
-  url: https://mimir:8080/prometheus/
-  timeout: 1m30s
-  accept_gzip: true
-  max_in_flight: 2
-  max_points: 1000000
-  max_body_bytes: 1GiB
-  remote_read: true
-  params: {nocache: "1", dedup: ""}
-  basic_auth: {username: ae, password_file: secrets/pw}
-  tls_config:
-    ca_file: /etc/ca.pem
-    cert_file: client.pem
-    key_file: client-key.pem
-    server_name: mimir.internal
-    min_version: TLS12
-    max_version: TLS13
-    insecure_skip_verify: false
-  proxy_url: http://proxy:3128
-  no_proxy: 10.0.0.0/8,.internal
-  follow_redirects: false
-  enable_http2: false
-  http_headers:
-    X-Team: {values: [a, b]}
-    X-More: {files: [more.txt, /run/more]}
-queries:
-  - name: errors
-    expr: |
-      sum by (job) (rate(errors_total{path=~"/api/.*$"}[5m]))   # a comment (
-        / sum by (job) (rate(requests_total[5m]))
-    models:
-      - {name: shesd, alpha: 1e-3, max_anoms: .05, seasonal: stl}
-      - robust_band
-    sensitivity: 0.5
-    direction: above
-    min_deviation: 0.01
-    min_relative_deviation: 5e-1
-    data_range: [-.inf, 1]
-    min_history: 3d
-    absent_for: 0
-    interval: 5m
-    step: 15m
-    window: 60d
-  - name: dollars
-    expr: 'a{b="$$$${x}"} $ b'
-"""
 
 
 @pytest.fixture
@@ -245,104 +167,6 @@ def test_signals(text: str, signals: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("block", ["global:", "tenants:", "remote_write:", "global: {}", "tenants: []"])
 def test_an_empty_block_is_as_good_as_none(block: str) -> None:
     assert parse(SMALLEST + block + "\n", "f.yml", {}) == parse(SMALLEST, "f.yml", {})
-
-
-def test_json_is_yaml() -> None:
-    text = '{"source": {"url": "http://p"}, "queries": [{"name": "a", "expr": "up"}]}'
-    assert parse(text, "f.yml", {}).source.url == "http://p"
-
-
-def test_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
-    path = tmp_path / "config.yml"
-    path.write_bytes(b"\xef\xbb\xbf" + SMALLEST.replace("\n", "\r\n").encode())
-    assert load(str(path), {}) == parse(SMALLEST, str(path), {})
-
-
-def test_aliases_and_merge_keys() -> None:
-    text = """\
-source: {url: http://p}
-queries:
-  - &base {name: a, expr: up, direction: above, min_history: 1d}
-  - {<<: *base, name: b}
-  - <<: [{direction: below}, *base]
-    name: c
-    models: &m [shesd]
-  - {name: d, expr: up, models: *m}
-"""
-    queries = parse(text, "f.yml", {}).queries
-    assert [(query.name, query.direction, query.min_history_s) for query in queries] == [
-        ("a", "above", 86_400),
-        ("b", "above", 86_400),
-        ("c", "below", 86_400),
-        ("d", "both", 0),
-    ]
-    assert queries[3].models == (ShesdSettings(),)
-
-
-def test_variables_are_expanded_everywhere() -> None:
-    text = """\
-global:
-  interval: ${EVERY}
-source:
-  url: http://${HOST}:${PORT}
-  max_in_flight: ${FLIGHT}
-  accept_gzip: ${GZIP}
-tenants:
-  - id: team-${TEAM}
-queries:
-  - name: a
-    expr: 'up{cost="$${HOST}", job=~"x$"}'
-    sensitivity: ${SENSE}
-"""
-    environ = {
-        "EVERY": "5m",
-        "HOST": "prom",
-        "PORT": "9090",
-        "FLIGHT": "2",
-        "GZIP": "true",
-        "TEAM": "9",
-        "SENSE": "0.5",
-    }
-    config = parse(text, "f.yml", environ)
-    assert config.interval_s == 300
-    assert config.source.url == "http://prom:9090"
-    assert (config.source.max_in_flight, config.source.accept_gzip) == (2, True)
-    assert config.tenants[0].id == "team-9"
-    assert config.queries[0].expr == 'up{cost="${HOST}", job=~"x$"}'
-    assert config.queries[0].sensitivity == 0.5
-
-
-def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("AE_TEST_HOST", "from-env")
-    path = tmp_path / "config.yml"
-    path.write_text("source: {url: 'http://${AE_TEST_HOST}'}\nqueries: [{name: a, expr: up}]\n", encoding="utf-8")
-    assert load(str(path)).source.url == "http://from-env"
-
-
-def test_relative_files_start_at_the_config(tmp_path: Path) -> None:
-    path = tmp_path / "config.yml"
-    path.write_text(SMALLEST.replace("9090}", "9090, bearer_token_file: token}"), encoding="utf-8")
-    http = load(str(path), {}).source.http
-    assert http.authorization == Authorization(type="Bearer", credentials_file=str(tmp_path / "token"))
-
-
-def test_files_that_are_not_there_are_told_by_check(tmp_path: Path) -> None:
-    (tmp_path / "there").write_text("x", encoding="utf-8")
-    text = """\
-source:
-  url: http://p
-  tls_config: {ca_file: there, cert_file: gone, key_file: there}
-  http_headers: {X-A: {files: [there, away]}}
-  oauth2: {client_id: a, client_secret_file: lost, token_url: http://sso, tls_config: {ca_file: absent}}
-queries: [{name: a, expr: up}]
-"""
-    told = unreadable_files(parse(text, str(tmp_path / "config.yml"), {}))
-    assert told == (
-        f"source.tls_config.cert_file: can't read {tmp_path}/gone: no such file or directory",
-        f"source.oauth2.client_secret_file: can't read {tmp_path}/lost: no such file or directory",
-        f"source.oauth2.tls_config.ca_file: can't read {tmp_path}/absent: no such file or directory",
-        f"source.http_headers.X-A.files[1]: can't read {tmp_path}/away: no such file or directory",
-    )
 
 
 def test_oauth2() -> None:

@@ -75,4 +75,4 @@ def test_the_links_lead_to_the_band_of_the_row() -> None:
 
 
 def test_numbers_are_short() -> None:
-    assert [report.number(x) for x in (float("nan"), 0.0, 1234567.0, 0.00412345)] == ["-", "0", "1.235e+06", "0.004123"]
+    assert [report.number(x) for x in (float("nan"), 0.0, 1234567.0, 0.00412345)] == ["-", "0", "1,234,567", "0.004123"]

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from prometheus_client import CollectorRegistry
 from support.documents import NAMES, ROOT, page, rows, section, spans
+from support.own_metrics import registered
 from support.rule_texts import rules_of
 
 from exporter import names
 from exporter.config.keys import BLOCKS
-from exporter.publish.remote_write.metrics import WriteMetrics
-from exporter.publish.selfmetrics import SelfMetrics
-from exporter.publish.web import WebMetrics
 
 # Labels and rules of grafana/promql-anomaly-detection, parameters of vmanomaly, a variable of an example.
 THEIRS = {
@@ -22,13 +19,7 @@ THEIRS = {
 
 
 def published() -> set[str]:
-    registry = CollectorRegistry()
-    SelfMetrics(registry)
-    WriteMetrics(registry)
-    WebMetrics(registry)
-    ending = {"counter": "_total", "info": "_info"}
-    own = {family.name + ending.get(family.type, "") for family in registry.collect()}
-    return own | {family.name for family in (*names.FAMILIES.values(), *names.VMANOMALY_FAMILIES.values())}
+    return registered() | {family.name for family in (*names.FAMILIES.values(), *names.VMANOMALY_FAMILIES.values())}
 
 
 def recorded() -> set[str]:

@@ -8,12 +8,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 from support.documents import ROOT, page, rows
+from support.own_metrics import registered
 
 from exporter import names
-from exporter.publish.remote_write.metrics import WriteMetrics
-from exporter.publish.selfmetrics import SelfMetrics
 from exporter.source.faults import REASONS
 
 PAGE = "docs/faults.md"
@@ -32,13 +30,9 @@ def functions_of(path: Path) -> set[str]:
 
 def own_metrics() -> set[str]:
     """Names as they are scraped, the prefix of the exporter's own left away."""
-    registry = CollectorRegistry()
-    SelfMetrics(registry)
-    WriteMetrics(registry)
-    made = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
     documented = set(re.findall(r"`(anomaly_exporter_\w+)`", page("docs/metrics.md")))
     published = {family.name for family in names.FAMILIES.values()}
-    return {name.removeprefix("anomaly_exporter_") for name in made | documented} | published
+    return {name.removeprefix("anomaly_exporter_") for name in registered() | documented} | published
 
 
 def test_there_are_many_classes_each_once() -> None:

@@ -5,24 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
+from support.own_metrics import registered
 
 from exporter import names
-from exporter.publish.remote_write.metrics import WriteMetrics
-from exporter.publish.selfmetrics import SelfMetrics
-from exporter.publish.web import WebMetrics
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
-ENDINGS = {"counter": "_total", "info": "_info"}
 
 
 def own_metrics() -> set[str]:
-    registry = CollectorRegistry()
-    SelfMetrics(registry)
-    WriteMetrics(registry)
-    WebMetrics(registry)
-    found = {family.name + ENDINGS.get(family.type, "") for family in registry.collect()}
-    return {name for name in found if name.startswith(names.SELF_PREFIX)}
+    return {name for name in registered() if name.startswith(names.SELF_PREFIX)}
 
 
 def explained() -> set[str]:

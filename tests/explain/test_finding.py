@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from exporter.config import Query
-from exporter.explain.finding import Search
+from exporter.explain.finding import MOST_CANDIDATES, Search, _choose
+from exporter.explain.question import ExplainError
 from exporter.relabelling.rule import Rule
 from exporter.source.reader import Reader
 
@@ -47,6 +48,15 @@ def test_a_renamed_tenant_gets_its_name_back_where_tenants_are_configured() -> N
     given = {"query": "q", "tenant": "t", "exported_tenant": "mine"}
     assert readings(given, tenant="t") == [given, {"tenant": "mine"}]
     assert readings(given) == [given, {"tenant": "t", "exported_tenant": "mine"}, {"tenant": "mine"}]
+
+
+@pytest.mark.parametrize(("more", "ending"), [(0, "of them:"), (1, "of them, such as:")])
+def test_of_many_series_some_are_listed_and_it_says_so(more: int, ending: str) -> None:
+    found = [{"a": "1", "n": str(n)} for n in range(MOST_CANDIDATES + more)]
+    with pytest.raises(ExplainError) as caught:
+        _choose({"a": "1"}, found, "")
+    assert str(caught.value) == f"{len(found)} series have these labels; give all labels of one {ending}"
+    assert list(caught.value.candidates) == found[:MOST_CANDIDATES]
 
 
 # -- with relabelling --------------------------------------------------------------------------------------------------

@@ -222,12 +222,19 @@ def test_cycles_go_on_when_the_clock_is_set(tmp_path: Path, monkeypatch: pytest.
         patched.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         running = running_exporter(config)
         exporter = running.__enter__()
+
+    def verdict_s() -> float:
+        return exporter.number("verdict_timestamp_seconds", query="m")
+
     try:
         wait_until(exporter.ready, "first verdicts")
         for step_s in (3600, 0, -86_400, 0):
-            clock.write_text(f"{step_s:+d}")
+            set_to = tmp_path / "set_to"
+            set_to.write_text(f"{step_s:+d}")
+            set_to.replace(clock)  # at once: the process may read it at any moment
+            wait_until(lambda ahead_s=step_s: abs(verdict_s() - time.time() - ahead_s) < 60, "judged by the new time")
             exporter.wait_for_cycles("m", 2)
-            newest_s = exporter.number("verdict_timestamp_seconds", query="m")
+            newest_s = verdict_s()
             assert abs(newest_s - time.time() - step_s) < 60
             shown = {labels["pod"]: found for labels, found in exporter.samples("anomaly_value", model="shesd")}
             assert set(shown) == set(PODS)

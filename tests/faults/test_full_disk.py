@@ -122,7 +122,7 @@ def _filled(pipe: int) -> bool:
 def _page(port: int) -> dict[str, list[tuple[dict[str, str], float]]]:
     try:
         return parsed(requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text)
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return {}
 
 

@@ -103,7 +103,7 @@ def test_every_value_arrives_by_remote_write(watched: Watched) -> None:
         own = [dict(labels) for labels in list(watched.ledger.series)]
         return {labels["pod"] for labels in own if labels.get("query") == "strangers"}
 
-    wait_until(lambda: written() == wanted, "all of them are written", 60)
+    wait_until(lambda: written() == wanted, "all of them are written")
 
 
 def test_pages_for_people_let_nothing_in_and_stay_short(watched: Watched) -> None:

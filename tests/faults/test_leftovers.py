@@ -9,7 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from support.leftovers import MARK
+from support.leftovers import MARK, PATIENCE
 
 SUPPORT = Path(__file__).parents[1]
 CONFTEST = (SUPPORT / "conftest.py").read_text()
@@ -27,7 +27,7 @@ def run(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
     """A run of its own with our conftest and one test."""
     (folder / "conftest.py").write_text(CONFTEST.replace("str(Path(__file__).parent)", repr(str(SUPPORT))))
     (folder / "test_one.py").write_text(HEAD + textwrap.dedent(f"def test_one():\n    {body}pass\n"))
-    environment = {name: text for name, text in os.environ.items() if name != MARK}
+    environment = {name: text for name, text in os.environ.items() if name != MARK} | {PATIENCE: "2"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", str(folder)]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from support.inside import running_app
 from support.market import PODS, Manner, Market, value
 from support.process import config_text
 from support.servers import wait_until
@@ -119,12 +120,10 @@ def liars(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liars]:
     server = market.serve()
     config = tmp_path_factory.mktemp("liars") / "config.yml"
     config.write_text(config_text(server.url, {name: f"expr: {name}" for name in market.names}, start=START))
-    app = App(str(config))
-    app.start("127.0.0.1:0", lifecycle=False)
     try:
-        yield Liars(app, market, lying, others_come)
+        with running_app(config) as app:
+            yield Liars(app, market, lying, others_come)
     finally:
-        app.stop()
         server.close()
 
 

@@ -11,7 +11,8 @@ from exporter.judging import horizon
 from exporter.models.contributions import VIEW_NAMES, basis_of, contributions_of
 from exporter.models.floors import summarise
 from exporter.models.rows import RobustBandRows
-from tests.naive.robust_band import NOVELTY_SHARES, TAIL_WEIGHTS, Twin
+from tests.naive.parts import NOVELTY_SHARES, TAIL_WEIGHTS
+from tests.naive.robust_band import Twin
 
 STEP_S, DAYS = 1800, 9
 PERIOD = 86_400 // STEP_S
@@ -56,11 +57,10 @@ def test_the_parts_are_those_of_the_twin(seed: int, value: float) -> None:
 
 def test_judging_once_more_changes_nothing() -> None:
     rows, _, _ = fitted(1)
-    rows.judge(np.array([0]), np.array([21.0]))
-    before = rows.verdicts.score[0], rows.verdicts.lower[0], rows.verdicts.upper[0]
+    before = rows.judge(np.array([0]), np.array([21.0]))
     contributions_of(rows, 0, 80.0)
-    rows.judge(np.array([0]), np.array([21.0]))
-    assert (rows.verdicts.score[0], rows.verdicts.lower[0], rows.verdicts.upper[0]) == before
+    after = rows.judge(np.array([0]), np.array([21.0]))
+    assert (after.score, after.lower, after.upper) == (before.score, before.lower, before.upper)
 
 
 def test_the_basis() -> None:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.models.floors import Summary, summarise
-from tests.naive import robust_band as naive
+from tests.naive import parts
 from tests.naive.order import median, quantile, valid
-from tests.naive.robust_band import ROUNDING
+from tests.naive.parts import ROUNDING
 from tests.naive.windows import GAPS, KINDS, centre, make
 
 QUICK = settings(max_examples=120, deadline=None, derandomize=True)
@@ -39,7 +39,7 @@ def test_summary_is_the_twins(kind: str, gaps: str, lift: float) -> None:
         assert found.low[0] == pytest.approx(quantile(kept, 0.01), rel=2 * ROUNDING, abs=rounding)
         assert found.high[0] == pytest.approx(quantile(kept, 0.99), rel=2 * ROUNDING, abs=rounding)
         assert (found.smallest[0], found.largest[0]) == (kept[0], kept[-1])
-        assert found.floor[0] == pytest.approx(naive.floor_of([v + offset + lift for v in kept]), rel=1e-6)
+        assert found.floor[0] == pytest.approx(parts.floor_of([v + offset + lift for v in kept]), rel=1e-6)
 
 
 @QUICK
@@ -54,7 +54,7 @@ def test_floor_of_anything(values: list[float]) -> None:
     if len(valid(x)) == 0:
         assert found.valid[0] == 0
     else:
-        assert found.floor[0] == pytest.approx(naive.floor_of(x), rel=1e-6)
+        assert found.floor[0] == pytest.approx(parts.floor_of(x), rel=1e-6)
         assert found.floor[0] >= 1e-9
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.models import order
 from tests.naive import order as naive
-from tests.naive.robust_band import ROUNDING
+from tests.naive.parts import ROUNDING
 
 SAMPLES = st.one_of(
     st.floats(-(2.0**122), 2.0**122, width=32),

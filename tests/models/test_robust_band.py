@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from exporter.models import robust_band as rb
 from exporter.models import views
 from exporter.models.floors import summarise
+from tests.naive import parts
 from tests.naive import robust_band as naive
-from tests.naive.windows import GAPS, KINDS, batch_of_everything, centre, make
+from tests.naive.windows import CASES, GAPS, KINDS, batch_of_everything, centre, make
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
-CASES = (st.integers(0, 2**32 - 1), st.sampled_from(sorted(KINDS)), st.sampled_from(GAPS))
 TAIL_OF = dict(zip(("x", "f3", "xm6", "day_f12", "hw"), range(5), strict=True))
 EXTREME_OF = dict(zip(("x", "f3", "f48", "day", "xm6"), range(5), strict=True))
 
@@ -33,7 +33,7 @@ def fit_one(values: np.ndarray, offset: float, end_column: int, step_s: int, hor
 
 @pytest.mark.parametrize("interval_s", [1, 15, 60, 61, 120, 299, 300, 301, 900, 3600, 86_400])
 def test_what_a_record_is_worth_by_interval(interval_s: int) -> None:
-    wanted = pytest.approx(naive.novelty_weight(interval_s), rel=1e-12)
+    wanted = pytest.approx(parts.novelty_weight(interval_s), rel=1e-12)
     assert rb.novelty_weight(interval_s) == wanted
     assert rb.Shape.of(3600, 3, interval_s).novelty == wanted
     assert rb.Shape.of(interval_s, 3).novelty == wanted  # judged once a column
@@ -69,7 +69,7 @@ def test_no_tail_with_fewer_than_24_samples(n: int) -> None:
     out = np.empty((1, 8), np.float32)
     rb._fit_tail(row, np.array([1.0]), 24, True, out)
     assert np.isnan(out).all()
-    assert naive.tail_of(row[0], 1.0) is None
+    assert parts.tail_of(row[0], 1.0) is None
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_tails_and_extremes_of_the_same_residuals(seed: int, kind: str, gaps: st
     rb._fit_tail(row[None], np.array([floor]), 24, evened, tail)
     rb._find_usual(row[None], 24, 6, 1, tail)
     rb._fit_extreme(row[None], np.array([floor]), 24, extreme)
-    wanted = naive.tail_of(row, floor, naive.usual_of(row, 24, 3600, 8), 24 if evened else None)
+    wanted = parts.tail_of(row, floor, parts.usual_of(row, 24, 3600, 8), 24 if evened else None)
     if wanted is None:
         assert np.isnan(tail).all()
     else:
@@ -114,12 +114,12 @@ def test_tails_and_extremes_of_the_same_residuals(seed: int, kind: str, gaps: st
         assert tail[0, [rb.UPPER_SCALE, rb.LOWER_SCALE]] == pytest.approx(scales, rel=1e-5)
         jumps = [wanted.upper_jump, wanted.lower_jump]
         assert tail[0, [rb.UPPER_JUMP, rb.LOWER_JUMP]] == pytest.approx(jumps, rel=1e-6)
-    most = naive.extreme_of(row, 24, floor)
+    most = parts.extreme_of(row, 24, floor)
     if most is None:
         assert np.isnan(extreme).all()
     else:
         assert (extreme[0, rb.HIGHEST], extreme[0, rb.LOWEST]) == (most.highest, most.lowest)
-        slack = 4 * naive.ROUNDING * (most.highest - most.lowest)
+        slack = 4 * parts.ROUNDING * (most.highest - most.lowest)
         (low_up, low_down), (high_up, high_down) = most.units(-slack), most.units(slack)
         assert low_up * (1 - 1e-5) <= extreme[0, rb.HIGH_UNIT] <= high_up * (1 + 1e-5)
         assert low_down * (1 - 1e-5) <= extreme[0, rb.LOW_UNIT] <= high_down * (1 + 1e-5)
@@ -224,7 +224,7 @@ def test_gates_at_other_steps(step_s: int, horizon: int, n: int) -> None:
     view[np.random.default_rng(1).random(n) < 0.3] = np.nan
     shape = rb.Shape.of(step_s, horizon)
     found = usual(view, shape.period, max(1, horizon - 2), max(1, shape.scale_reach), (0.0, 0.0))
-    low, high = naive.usual_of(view.tolist(), shape.period, step_s, horizon)
+    low, high = parts.usual_of(view.tolist(), shape.period, step_s, horizon)
     assert found == (min(low, 0.0), max(high, 0.0))
 
 
@@ -242,8 +242,8 @@ def check_fit(values: np.ndarray, offset: float, end_column: int, step_s: int, h
         assert np.isnan([fitted.median[0], fitted.spread[0], *fitted.extreme.ravel()]).all()
         return
     assert fitted.first[0] == end_column - len(values) + 1 + twin.first
-    assert fitted.median[0] == pytest.approx(twin.middle, rel=2 * naive.ROUNDING)
-    slack = 16 * naive.ROUNDING * twin.largest
+    assert fitted.median[0] == pytest.approx(twin.middle, rel=2 * parts.ROUNDING)
+    slack = 16 * parts.ROUNDING * twin.largest
     # The floor is made of true values, which a float64 holds to its own rounding only.
     assert fitted.floor[0] == pytest.approx(twin.floor, rel=1e-6, abs=slack)
     assert fitted.spread[0] == pytest.approx(twin.spread, rel=0, abs=slack)

@@ -13,7 +13,7 @@ from support.stepping import Alone, Stepping, daily, false_signals_per_week, fir
 from exporter.models import shift
 from exporter.models.shift import Watch
 from tests.naive import signals as naive
-from tests.naive.windows import GAPS, KINDS, make
+from tests.naive.windows import CASES, make
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 ROWS, DAY, WINDOW = 200, 288, 14 * 288
@@ -71,9 +71,7 @@ def hostile(kind, gaps, n, period, rng):
 
 @QUICK
 @given(
-    st.integers(0, 2**32 - 1),
-    st.sampled_from(sorted(KINDS)),
-    st.sampled_from(GAPS),
+    *CASES,
     st.sampled_from([3600, 1800]),
     st.sampled_from([0.0, 0.0, 1e9]),
 )

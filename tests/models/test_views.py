@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from exporter.models import views
 from exporter.models.floors import summarise
 from exporter.models.medians import LEAD, ORIGIN, day_medians, lay_out, room_for
+from tests.naive import parts
 from tests.naive import robust_band as naive
 from tests.naive.windows import GAPS, KINDS, centre, make
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 PLACES = dict(
-    zip(naive.VIEW_NAMES, (views.X, views.F3, views.F48, views.DAY, views.XM6, views.DAY_F12, views.HW), strict=True)
+    zip(parts.VIEW_NAMES, (views.X, views.F3, views.F48, views.DAY, views.XM6, views.DAY_F12, views.HW), strict=True)
 )
 
 
@@ -52,7 +53,7 @@ def check_views(values: np.ndarray, offset: float, end_column: int, step_s: int,
 
 
 def check_future(twin: naive.Twin, filled: Filled, horizon: int) -> None:
-    slack = 16 * naive.ROUNDING * twin.largest
+    slack = 16 * parts.ROUNDING * twin.largest
     assert filled.state[0] == pytest.approx(twin.level, rel=0, abs=4 * slack)
     assert filled.state[1] == pytest.approx(twin.trend, rel=0, abs=slack)
     assert filled.spread == pytest.approx(twin.spread, rel=0, abs=slack)
@@ -144,7 +145,7 @@ def test_a_row_without_samples_has_nothing() -> None:
 def test_views_by_hand() -> None:
     # Three days of period 4 (step 6 h): a clean season, then a jump on the last day.
     values = np.array([0, 10, 20, 10, 0, 10, 20, 10, 0, 10, 26, 10], np.float32)
-    assert naive.season_at(values, 10, 4, 21_600) == 10.0  # the phase, its neighbours, on the two days before
+    assert parts.season_at(values, 10, 4, 21_600) == 10.0  # the phase, its neighbours, on the two days before
     season = np.empty(13, np.float32)
     room = room_for(LEAD + 12 + 4)
     lay_out(values, -LEAD, room)

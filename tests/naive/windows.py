@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from hypothesis import strategies as st
 
 from exporter.models import evidence, judgement
 from exporter.models import robust_band as rb
@@ -64,6 +65,8 @@ KINDS = {
     "positive": _positive,
 }
 GAPS = ("none", "5%", "30%", "90%", "day", "short", "ends", "all")
+# Seed, kind, gaps: for `given`.
+CASES = (st.integers(0, 2**32 - 1), st.sampled_from(sorted(KINDS)), st.sampled_from(GAPS))
 
 
 def punch(x: F64, gaps: str, period: int, rng: np.random.Generator) -> F64:
@@ -164,7 +167,7 @@ class Chain:
     def judge(self, x: F64) -> tuple[F64, F64, F64]:
         """Score and band of the open column for these samples."""
         f, c = self.fitted, self.context
-        out = np.full((3, self.rows), np.nan)
+        out = np.full((3, len(self.all)), np.nan)
         judgement.judge(
             self.all, np.asarray(x, float), self.limit, f.tail, f.extreme, c.centre, c.weight,
             c.start, c.lower, c.upper, out[0], out[1], out[2],

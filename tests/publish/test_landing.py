@@ -61,6 +61,7 @@ def test_a_unit_without_a_verdict_says_so() -> None:
 def test_rows_show_labels_numbers_and_band() -> None:
     reader = read([unit()], [row({"job": "web", "a": 'x"y'}, value=12345.678)], [row({"job": "gone"})])
     assert '{a="x\\"y",job="web"}' in reader.text
+    assert reader.tags.count("wbr") == 1  # a narrow page breaks between labels
     assert "12,346" in reader.text
     assert "2 to 6" in reader.text
     assert "3 h 12 min ago" in reader.text

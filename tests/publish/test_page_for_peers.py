@@ -11,16 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import requests
-from prometheus_client import CollectorRegistry
+from support.pages import page_of
 
 from exporter.names import FAMILIES, SCORE, VALUE
-from exporter.publish.exposition import Page
-from exporter.publish.label_text import LabelText, exported_labels
-from exporter.publish.lines import render_rows
-from exporter.publish.selfmetrics import SelfMetrics
 from exporter.publish.web import Landing, Routes, WebServer
 
 ACCEPTS = {
@@ -47,14 +42,8 @@ _LINE = re.compile(
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    registry = CollectorRegistry()
-    SelfMetrics(registry, ["timeout"]).register_unit("", "q", ["shesd"], 60)
-    text, page = LabelText(), Page(registry)
-    for row, source in enumerate(SOURCE):
-        text.set_row(row, exported_labels(source, {"query": "q", "model": "shesd"}))
-    rows = np.arange(len(SOURCE))
-    for key in (SCORE, VALUE):
-        page.put("/q", key, render_rows(FAMILIES[key].name.encode(), text, rows, rows * 1.5))
+    halves = [1.5 * row for row in range(len(SOURCE))]
+    page = page_of(SOURCE, {SCORE: halves, VALUE: halves})
     routes = Routes(
         lambda openmetrics, shard: page.pieces(FAMILIES, openmetrics, shard),
         lambda: (True, "ready"), None, str, lambda: Landing("", [], [], []),

@@ -12,13 +12,10 @@ from typing import Any
 import _jsonnet
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
+from support.own_metrics import registered
 from support.rule_texts import ROOT, input_times_ms, left_open, promtool, ranges_ms, rules_of, texts_of
 
 from exporter import names
-from exporter.publish.remote_write.metrics import WriteMetrics
-from exporter.publish.selfmetrics import SelfMetrics
-from exporter.publish.web import WebMetrics
 from exporter.rules.writing import FORMATS, Format, files
 
 RULES = ROOT / "rules"
@@ -222,13 +219,7 @@ def test_self_metrics_that_rules_read_are_those_of_the_registry() -> None:
 
 
 def self_metrics() -> set[str]:
-    registry = CollectorRegistry()
-    SelfMetrics(registry)
-    WriteMetrics(registry)
-    WebMetrics(registry)
-    ending = {"counter": "_total", "info": "_info"}
-    collected = {family.name + ending.get(family.type, "") for family in registry.collect()}
-    return {name for name in collected if name.startswith(names.SELF_PREFIX)}
+    return {name for name in registered() if name.startswith(names.SELF_PREFIX)}
 
 
 # --- documents --------------------------------------------------------------------------------------------------------

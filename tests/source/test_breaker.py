@@ -198,6 +198,27 @@ def test_who_was_answered_last_may_have_gone_and_others_try_then() -> None:
     assert here.call(asker="left") == "ok"
 
 
+def test_the_try_is_not_for_a_query_that_was_answered_long_before_the_others() -> None:
+    here = Patient(longest_s=60)
+    here.call(asker="of old")
+    here.now_s += 61
+    here.call(asker="of late")
+    here.now_s += 60
+    for asker in ("of old", "of late", "of late"):
+        here.call(DOWN, asker)
+    here.now_s += here.breaker.wait_s()
+    assert here.call(asker="of old") == "circuit_open"
+    assert here.call(asker="of late") == "ok"
+
+
+def test_an_answer_to_a_question_of_before_says_nothing_about_now() -> None:
+    here = Patient()
+    with here.breaker.call("early"):
+        here.open()
+    assert here.breaker.is_open
+    assert [change.state for change in here.told] == ["open"]
+
+
 def test_a_query_that_has_not_failed_is_let_through_and_its_answer_closes() -> None:
     here = Patient(longest_s=120)
     here.call(asker="hourly")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import LoopbackServer, Request, always, http, in_turn
+from support.loopback import LoopbackServer, Request, always, http, in_turn
 
 import exporter.source.faults
 from exporter.config.schema import HttpConfig
@@ -306,6 +306,19 @@ def test_names_are_sorted(serve: Serve, client_of: ClientOf) -> None:
     client = client_of(serve(by_path(values=names, labels=names)).url)
     assert client.metric_names() == ["a", "b"]
     assert client.label_names('{a="b"}') == ["a", "b"]
+
+
+def test_names_that_are_null_are_none(serve: Serve, client_of: ClientOf) -> None:
+    null = http(200, '{"status":"success","data":null}')
+    client = client_of(serve(by_path(values=null, labels=null)).url)
+    assert client.label_values("user") == client.label_names("up") == client.metric_names() == []
+
+
+@pytest.mark.parametrize("data", ['"abc"', '["a",null]', '{"a":1}', "7"])
+def test_what_are_no_names_is_garbled(serve: Serve, client_of: ClientOf, data: str) -> None:
+    client = client_of(serve(by_path(values=http(200, f'{{"status":"success","data":{data}}}'))).url)
+    with pytest.raises(SourceGarbled, match="/label/user/values answered what is no list of names"):
+        client.label_values("user")
 
 
 def test_discovery_has_our_errors(serve: Serve, client_of: ClientOf) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 import trustme
-from conftest import LoopbackServer, Request, always, http
+from support.loopback import LoopbackServer, Request, always, http
 
 from exporter.errors import SourceError, SourceGarbled, SourceRefused, SourceTooMuch, SourceUnavailable
 from exporter.source.client import Client

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from conftest import LoopbackServer, Request, always, http
+from support.loopback import LoopbackServer, Request, always, http
+from support.servers import wait_until
 
 from exporter.errors import SourceRefused, SourceTooMuch, SourceUnavailable
 from exporter.source.client import Client
@@ -95,6 +96,7 @@ def test_chunks_are_read_ahead_but_not_further(serve: Serve, client_of: ClientOf
     server = serve(Grid())
     answers = Reader(client_of(server.url), "up", 60, max_points=1, max_in_flight=2).range(0, 60 * 49, 1)
     next(answers)
+    wait_until(lambda: len(server.requests) >= 2, "the second chunk is asked for while the first is read")
     answers.close()  # type: ignore[attr-defined]
     assert len(server.requests) <= 3
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 import requests
-from conftest import RealPrometheus
 from naive import answers as naive
+from support.loopback import RealPrometheus
 
 from exporter.errors import SourceRefused, SourceTooMuch
 from exporter.source.client import Client

@@ -22,7 +22,9 @@ from pathlib import Path
 import pytest
 
 MARK = "ANOMALY_EXPORTER_TEST_RUN"
-_PATIENCE_S = 5.0  # for processes that are about to end
+# For processes and threads that are about to end, on a busy machine.
+PATIENCE = "ANOMALY_EXPORTER_TEST_PATIENCE_S"
+_PATIENCE_S = float(os.environ.get(PATIENCE, "15"))
 _ROOT = Path(__file__).parents[2]
 # Python's own helper of multiprocessing and of numba's locks ends with the process that it belongs to.
 _HELPERS = (b"multiprocessing.resource_tracker",)
@@ -47,9 +49,11 @@ class Run:
         os.environ["TMPDIR"] = tempfile.tempdir = str(self.temporary)
 
     def leftovers(self) -> list[str]:
-        """A line for each thing that is left."""
+        """A line for each thing that is left, also after a while."""
         deadline_s = time.monotonic() + _PATIENCE_S
-        while (pids := list(marked_processes(self.mark))) and time.monotonic() < deadline_s:
+        while (pids := list(marked_processes(self.mark))) or living_threads():
+            if time.monotonic() > deadline_s:
+                break
             time.sleep(0.1)
         own_ports = sorted(listening_ports(os.getpid()))
         return [

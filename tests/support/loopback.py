@@ -1,35 +1,121 @@
-"""The misbehaving loopback server of tests/source, for tests elsewhere, and a relay in front of a real server."""
+"""A raw-socket server that can misbehave in any way, and a relay in front of a real server."""
 
 from __future__ import annotations
 
-import importlib.util
 import socket
-import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
 
 import requests
 
 
-def _fixtures_of_source() -> ModuleType:
-    """tests/source/conftest.py under a name of its own: a plain import of "conftest" depends on the order of tests."""
-    name = "conftest_of_source"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "source" / "conftest.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+@dataclass(frozen=True)
+class Request:
+    """What the server was asked; ``url_form`` and ``form`` map names to the first value."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    url_form: dict[str, str]
+    form: dict[str, str]
 
 
-_source = _fixtures_of_source()
-LoopbackServer = _source.LoopbackServer
-Request = _source.Request
-http = _source.http
+Respond = Callable[[Request, socket.socket], None]
+
+
+def http(status: int, body: bytes | str = b"", **headers: str) -> bytes:
+    """A whole HTTP/1.1 answer; underscores in header names stand for hyphens."""
+    data = body.encode() if isinstance(body, str) else body
+    fields = {"Content-Length": str(len(data)), "Connection": "close"}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"HTTP/1.1 {status} Whatever\r\n{lines}\r\n".encode() + data
+
+
+def always(answer: bytes) -> Respond:
+    """The same bytes to every request."""
+    return lambda request, connection: connection.sendall(answer)
+
+
+def in_turn(*answers: bytes) -> Respond:
+    """One answer after the other; the last one stays."""
+    left = list(answers)
+    return lambda request, connection: connection.sendall(left.pop(0) if len(left) > 1 else left[0])
+
+
+@dataclass
+class LoopbackServer:
+    """Accepts connections on 127.0.0.1 and lets a function write whatever it likes on each."""
+
+    respond: Respond
+    requests: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.closing = threading.Event()
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                request = self._read(connection)
+                self.requests.append(request)
+                self.respond(request, connection)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):  # closing with unread bytes would reset the connection
+                    pass
+            except OSError:
+                return
+
+    def _read(self, connection: socket.socket) -> Request:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            piece = connection.recv(65536)
+            if not piece:
+                raise OSError("the client went away")
+            data += piece
+        head, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        while len(body) < int(headers.get("content-length", 0)):
+            piece = connection.recv(65536)
+            if not piece:
+                raise OSError("the client went away")
+            body += piece
+        method, target, _ = first.split(" ")
+        url = urlsplit(target)
+        form = body.decode("utf-8", "replace")  # what is no form may be no text either
+        return Request(method, url.path, headers, _first_values(url.query), _first_values(form))
+
+    def close(self) -> None:
+        self.closing.set()
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join()
+
+
+def _first_values(text: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(text, keep_blank_values=True).items()}
+
+
+@dataclass(frozen=True)
+class RealPrometheus:
+    """``url`` of a running server, and ``start_s``: samples lie from there on for an hour (see the fixture)."""
+
+    url: str
+    start_s: int
 
 
 @dataclass
@@ -44,9 +130,6 @@ class ServerAt(LoopbackServer):
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self._accept, daemon=True)
         self.thread.start()
-
-
-Respond = Callable[[Request, socket.socket], None]
 
 
 def closed_by_client(connection: socket.socket, patience_s: float) -> bool:

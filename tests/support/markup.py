@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "link", "br", "line", "rect", "circle", "input"}  # closed without an end tag
+VOID = {"meta", "link", "br", "wbr", "line", "rect", "circle", "input"}  # closed without an end tag
 
 
 class Markup(HTMLParser):

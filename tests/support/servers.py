@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -17,16 +19,30 @@ from typing import Any
 import pytest
 import requests
 
+_FIRST_PORT = 15_000  # above the ports that servers are known by
+_CHANCE = random.SystemRandom()  # two runs of the tests at once, or one with a seed, do not choose alike
 PAGE_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A loopback port that nobody listens on, and that nobody is given by chance until the caller uses it.
+
+    It lies below those that the system gives to connections, and to servers that do not mind which.
+    """
+    while True:
+        port = _CHANCE.randrange(_FIRST_PORT, _first_given_port())
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
-def wait_until(true: Callable[[], object], what: str, patience_s: float = 180) -> None:
+def _first_given_port() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
+    except OSError:  # no Linux: what others begin with, or lower than that
+        return 32_768
+
+
+def wait_until(true: Callable[[], object], what: str, patience_s: float = 300) -> None:
     """Look again and again until it is so; fail after a long while."""
     deadline_s = time.monotonic() + patience_s
     while not true():
@@ -52,7 +68,7 @@ def prometheus_in(folder: Path, config: Mapping[str, Any], *flags: str, path: st
     address = f"127.0.0.1:{free_port()}"
     command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     command += [f"--web.listen-address={address}", "--log.level=warn", *flags]
-    with _running(command, folder / "prometheus.log", f"http://{address}{path}") as url:
+    with running_server(command, folder / "prometheus.log", f"http://{address}{path}") as url:
         yield url
 
 
@@ -66,28 +82,28 @@ def alertmanager_in(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
     address = f"127.0.0.1:{free_port()}"
     command = [binary, f"--config.file={folder}/alertmanager.yml", f"--storage.path={folder}/alerts"]
     command += [f"--web.listen-address={address}", "--cluster.listen-address="]
-    with _running(command, folder / "alertmanager.log", f"http://{address}") as url:
+    with running_server(command, folder / "alertmanager.log", f"http://{address}") as url:
         yield url
 
 
 @contextmanager
-def _running(command: list[str], log: Path, url: str) -> Iterator[str]:
-    """Start a server and wait until it is ready; a test that meets its end early shows its log."""
+def running_server(command: list[str], log: Path, url: str, ready: str = "/-/ready") -> Iterator[str]:
+    """Start a server and wait until a path of it says that it is ready; a test that meets its end shows its log."""
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out)
         try:
-            wait_until(lambda: _ready(process, url, log), f"{command[0]} is ready")
+            wait_until(lambda: _ready(process, url + ready, log), f"{command[0]} is ready")
             yield url
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
 
 
 def _ready(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
     assert process.poll() is None, log.read_text("utf-8", "replace")
     try:
-        return requests.get(f"{url}/-/ready", timeout=5).ok
-    except requests.ConnectionError:
+        return requests.get(url, timeout=5).ok
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 

@@ -15,6 +15,9 @@ from support.servers import ask, free_port, make_blocks, prometheus_in, scrape_o
 DAY_S = 86_400
 GOODS = ("tea", "coffee", "salt", "rice", "oil", "soap")
 HISTORY_DAYS = 2.5
+# Two queries for a config: each good, and all of them together.
+SALES = {"sales": "expr: sales"}
+TOTAL = {"total": "expr: sum by (job) (sales)"}
 SCRAPE_S = 3  # a series is missing after 2.5 of these: a busy machine must not make it so
 SPACING_S = 60  # of the history
 

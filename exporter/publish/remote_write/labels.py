@@ -153,9 +153,12 @@ class LabelBytes:
     def _reserve(self, row: int, more_bytes: int) -> None:
         if row >= len(self._start):
             rows = max(2 * len(self._start), row + 1) - len(self._start)
-            self._start = np.concatenate([self._start, np.full(rows, _NONE, np.int64)])
-            self._cut = np.concatenate([self._cut, np.zeros(rows, np.int64)])
-            self._end = np.concatenate([self._end, np.full(rows, _NONE, np.int64)])
+            start, end = np.full(rows, _NONE, np.int64), np.full(rows, _NONE, np.int64)
+            self._start, self._cut, self._end = (  # where there is no memory for all of them none is longer
+                np.concatenate([self._start, start]),
+                np.concatenate([self._cut, np.zeros(rows, np.int64)]),
+                np.concatenate([self._end, end]),
+            )
         if self._used_bytes - self._live_bytes > self._live_bytes + _LEAST_WASTE_BYTES:
             packed = np.empty(max(_LEAST_BYTES, 3 * self._live_bytes // 2 + more_bytes), np.uint8)
             self._used_bytes = int(_pack(packed, self._blob, self._start, self._cut, self._end))

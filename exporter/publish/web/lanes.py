@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class Lane:
         self._unstarted: dict[Hashable, Future[Any]] = {}
 
     async def run(self, work: Callable[[], T], key: Hashable = None) -> T:
-        """What the work returns or raises; it runs in a thread of the lane as soon as one is free.
+        """What the work returns or raises; it runs in a thread of the lane as soon as one is free. From one event loop.
 
         Who comes with the key of work that has not begun shares it: what it gives is as new as if it were made for
         each of them.
@@ -50,26 +51,39 @@ class Lane:
         with self._lock:
             if key is not None and key in self._unstarted:
                 return self._unstarted[key]
-            job = _Job(work, Future(), key)
+        self._find_thread()
+        job = _Job(work, Future(), key)
+        with self._lock:
             if key is not None:
                 self._unstarted[key] = job.future
         self._jobs.put(job)
-        if not self._idle.acquire(blocking=False) and self._made < self._most:
-            self._made += 1
-            threading.Thread(target=self._work, name=f"web-{self._name}-{self._made}", daemon=True).start()
         return job.future
+
+    def _find_thread(self) -> None:
+        """One that is idle, or one more. Raises RuntimeError where there is none and none can be made."""
+        if self._idle.acquire(blocking=False) or self._made == self._most:
+            return
+        try:
+            threading.Thread(target=self._work, name=f"web-{self._name}-{self._made + 1}", daemon=True).start()
+        except RuntimeError:  # the process may have no more
+            if not self._made:
+                raise
+        else:
+            self._made += 1
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             with self._lock:
                 self._unstarted.pop(job.key, None)
-            _do(job)
-            del job  # a large page must not be kept until the next request comes
-            self._idle.release()
+            tell = _done(job)
+            self._idle.release()  # before it is told: who hears of it may come again at once
+            tell()
+            del job, tell  # a large page must not be kept until the next request comes
 
 
-def _do(job: _Job) -> None:
+def _done(job: _Job) -> Callable[[], None]:
+    """Do it; returns what tells whoever waits for it."""
     try:
-        job.future.set_result(job.work())
+        return partial(job.future.set_result, job.work())
     except Exception as error:  # noqa: BLE001 -- it is raised again where the work was ordered
-        job.future.set_exception(error)
+        return partial(job.future.set_exception, error)

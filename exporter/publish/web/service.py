@@ -51,9 +51,9 @@ class Service:
             self._metrics.refused.labels("rate_limit").inc()
             wait = ("Retry-After", str(math.ceil(wait_s)))
             return refused(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests (rate_limit of the web config).", wait)
-        if protection.passwords and (closed := await self._closed(head, protection)) is not None:
-            return closed
         try:
+            if protection.passwords and (closed := await self._closed(head, protection)) is not None:
+                return closed
             return await self._answer(head)
         except Exception:
             log.exception("internal error in an answer, please report it", extra={"path": head.path[:200]})

@@ -2,7 +2,8 @@
 
 Prometheus expands every annotation by itself, so what several of them need is repeated in the rule files, and only
 there. Label values are hostile: within PromQL they are quoted (``%q``), within URLs escaped (``urlquery``), in words
-quoted and cut. ``<<name>>`` in a file stands for a value or for the fragment ``name.gotmpl``.
+quoted and cut. A label that may be missing stands in ``or``, because vmalert hands it to functions as nil.
+``<<name>>`` in a file stands for a value or for the fragment ``name.gotmpl``.
 """
 
 from __future__ import annotations

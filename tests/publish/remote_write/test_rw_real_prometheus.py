@@ -127,7 +127,7 @@ class Published:
         self.unit.show()
 
     def settle(self) -> None:
-        wait_until(lambda: self.count("samples_pending") == 0, "all is sent", 30)
+        wait_until(lambda: self.count("samples_pending") == 0, "all is sent")
         self.outlet.finish(10.0)
         assert self.outlet.wait() == 0
         assert self.count("samples_failed_total") == 0

@@ -57,7 +57,7 @@ def test_what_passes_is_waited_out_with_growing_pauses_and_nothing_is_lost_or_se
 
 def test_no_answer_in_time_and_nobody_there_are_waited_out():
     with receiver(in_turn(Way.SILENT)) as slow:
-        stand = Stand(slow.url, timeout_s=0.3)
+        stand = Stand(slow.url, timeout_s=2.0)  # and the next answer comes within it, also on a busy machine
         stand.put(samples(2))
         assert stand.sender.step() > 0
         assert stand.drain() == [0.0]

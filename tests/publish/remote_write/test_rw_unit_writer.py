@@ -53,7 +53,7 @@ class Stand:
 
     def arrived(self) -> dict[str, list[tuple[float, float | str]]]:
         """Value of the label ``a`` and the family -> [(seconds after T, value or "stale")], when all has been sent."""
-        wait_until(lambda: all(sender.left == 0 for sender in self.outlet._senders.values()), "all is sent", 20)
+        wait_until(lambda: all(sender.left == 0 for sender in self.outlet._senders.values()), "all is sent")
         found = {}
         for labels, samples in self.ledger.series.items():
             own = dict(labels)

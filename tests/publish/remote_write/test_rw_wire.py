@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from naive.remote_write import Written, bits_of, decode, decode_2, encode
 
@@ -14,9 +14,6 @@ from exporter.publish.remote_write.labels import FAULTS, LabelBytes, LabelFault,
 from exporter.publish.remote_write.version2 import to_version_2
 from exporter.publish.remote_write.wire import STALE_BITS, series_ends
 from exporter.publish.remote_write.wire import encode as encode_rows
-
-settings.register_profile("kernels", deadline=None)  # the first call of a kernel compiles it
-settings.load_profile("kernels")
 
 NAMES = st.one_of(st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,20}", fullmatch=True), st.sampled_from(["A", "_A", "__a"]))
 TEXTS = st.one_of(

@@ -38,10 +38,25 @@ def test_no_more_threads_than_allowed_and_no_more_than_needed() -> None:
     gathered = threading.Barrier(3)
     lane = Lane("test", 3)
     asyncio.run(one_by_one())
-    assert len(seen) <= 2  # a thread is counted as idle a moment after its work is done
+    assert len(seen) == 1
     seen.clear()
     asyncio.run(together())
     assert len(seen) == 3
+    lane.close()
+
+
+def test_without_a_thread_work_is_refused_and_the_next_finds_one() -> None:
+    async def ask() -> int:
+        return await asyncio.wait_for(lane.run(lambda: 7, "key"), 30)
+
+    lane = Lane("test", 1)
+    usual = threading.stack_size(1 << 46)  # more than there are addresses: as where a process may have no more threads
+    try:
+        with pytest.raises(RuntimeError, match="new thread"):
+            asyncio.run(ask())
+    finally:
+        threading.stack_size(usual)
+    assert asyncio.run(ask()) == 7
     lane.close()
 
 

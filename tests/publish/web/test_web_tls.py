@@ -239,7 +239,7 @@ def test_plain_http_to_the_tls_port_is_told_so(papers: Papers) -> None:
         with web.connected() as connection:
             connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             assert everything(connection).endswith(b"This port speaks HTTPS.\n")
-        assert web.refused("tls") == 1
+        wait_until(lambda: web.refused("tls") == 1, "it is counted")
 
 
 @pytest.mark.parametrize("noise", [b"\x16", b"\x16\x03\x01\xff\xff" + b"x" * 400, b"\x00" * 10, b""])

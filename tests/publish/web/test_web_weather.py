@@ -1,8 +1,9 @@
-"""Rough clients: scrape storms, a byte a second, answers that nobody fetches, too many connections, odd requests."""
+"""Rough clients: scrape storms, a byte a second, answers that nobody fetches, too many connections."""
 
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import socket
 import threading
@@ -10,9 +11,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
-import pytest
 import requests
 from support.servers import wait_until
 from support.webserver import PAGE, Served, everything, routes, served
@@ -25,6 +24,7 @@ from exporter.publish.web import Answered, WebLimits
 ASK = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 ASK_ZIPPED = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
 STORM = 500
+READ_S = 2.0  # for a request to come: a client that is to be in time may be held up by a busy machine
 LARGE = b"".join(b'large{row="%d",salt="%x"} %d\n' % (row, row * 0x9E3779B97F4A7C15, row) for row in range(120_000))
 
 
@@ -140,7 +140,7 @@ def test_clients_that_send_a_byte_at_a_time_block_nobody() -> None:
 
 
 def test_a_request_that_takes_too_long_is_ended_also_when_bytes_keep_coming() -> None:
-    with served(limits=WebLimits(read_timeout_s=0.5)) as web, web.connected() as slow:
+    with served(limits=WebLimits(read_timeout_s=READ_S)) as web, web.connected() as slow:
         slow.sendall(b"GET /metrics HTTP/1.1\r\n")
         stop = threading.Event()
         dripping = threading.Thread(target=_drip, args=([slow], stop))
@@ -153,7 +153,7 @@ def test_a_request_that_takes_too_long_is_ended_also_when_bytes_keep_coming() ->
 
 
 def test_an_idle_connection_ends_without_a_word() -> None:
-    with served(limits=WebLimits(read_timeout_s=0.3)) as web, web.connected() as idle, web.connected() as used:
+    with served(limits=WebLimits(read_timeout_s=READ_S)) as web, web.connected() as idle, web.connected() as used:
         used.sendall(ASK)
         assert everything(used).endswith(PAGE)
         assert everything(idle) == b""
@@ -161,10 +161,11 @@ def test_an_idle_connection_ends_without_a_word() -> None:
 
 
 def test_a_body_that_never_comes_holds_no_thread() -> None:
-    with served(limits=WebLimits(read_timeout_s=0.5)) as web:
-        slow = [web.connected() for _ in range(20)]
-        for connection in slow:
-            connection.sendall(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+    with served(limits=WebLimits(read_timeout_s=READ_S)) as web:
+        slow = []
+        for _ in range(20):
+            slow.append(web.connected())
+            slow[-1].sendall(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
         assert web.get().content == PAGE
         assert all(everything(connection).startswith(b"HTTP/1.1 408 ") for connection in slow)
 
@@ -180,8 +181,8 @@ def test_answers_that_nobody_fetches_block_nobody_and_end() -> None:
             connection.sendall(ASK)
         for _ in range(5):
             assert web.get("/-/healthy").status_code == 200
-        wait_until(lambda: web.refused("timeout") == len(deaf), "the answers are given up", 60)
-        wait_until(lambda: web.count("connections") == 0, "their connections are closed", 60)
+        wait_until(lambda: web.refused("timeout") == len(deaf), "the answers are given up")
+        wait_until(lambda: web.count("connections") == 0, "their connections are closed")
         for connection in deaf:
             connection.close()
 
@@ -192,18 +193,25 @@ def test_answers_that_nobody_fetches_block_nobody_and_end() -> None:
 def test_at_the_limit_the_hopeless_make_room() -> None:
     with served(limits=WebLimits(max_connections=10)) as web:
         good = web.connected()  # a scraper that comes again on its connection
-        good.sendall(ASK)
-        assert good.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert _asked(good) == PAGE
         silent = [web.connected() for _ in range(30)]
         wait_until(lambda: web.refused("connection_limit") >= 20, "connections made room")
         assert web.count("connections") <= 10
         assert web.count("max_connections") == 10
         for _ in range(5):
             assert web.get().content == PAGE
-        good.sendall(ASK)
-        assert good.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")  # whoever had an answer goes last
+        assert _asked(good) == PAGE  # whoever had an answer goes last
         for connection in [good, *silent]:
             connection.close()
+
+
+def _asked(connection: socket.socket) -> bytes:
+    """The page, all of it, on a connection that stays open."""
+    connection.sendall(ASK)
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    assert answer.status == 200
+    return answer.read()
 
 
 def test_answers_under_way_do_not_make_room() -> None:
@@ -232,7 +240,7 @@ def test_answers_that_nobody_fetches_make_room() -> None:
         for connection in deaf:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.sendall(ASK)
-        wait_until(lambda: _tried(web) == 200, "one of them is given up for somebody else", 60)
+        wait_until(lambda: _tried(web) == 200, "one of them is given up for somebody else")
         assert web.refused("connection_limit") > 0
         for connection in deaf:
             connection.close()
@@ -271,125 +279,6 @@ def test_explanations_that_hang_keep_no_scrape_waiting() -> None:
             assert web.get(path).status_code == 200
         go.set()
         assert all(everything(connection).endswith(b"told") for connection in asking)
-
-
-# --- requests of odd forms ----------------------------------------------------------------------------------------
-
-
-CHUNKED = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-@pytest.mark.parametrize(("request_", "status"), [
-    (b"GET /metrics HTTP/1.1\r\n\r\n", 400),  # no Host
-    (b"GET /metrics HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
-    (b"GET /metrics HTTP/2.0\r\nHost: x\r\n\r\n", 400),
-    (b"GET /metrics\r\n\r\n", 400),
-    (b"get /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405),
-    (b"GET  /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    (b"GET metrics HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    (b"GET /m\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    (b"GET /metrics HTTP/1.1\r\nHost : x\r\n\r\n", 400),
-    (b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: a\r\n folded\r\nConnection: close\r\n\r\n", 200),
-    (b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n", 400),
-    (b"GET /metrics HTTP/1.1\nHost: x\nConnection: close\n\n", 200),
-    (b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nauthorization: a\r\n\r\n", 400),
-    (b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
-    (b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", 431),
-    (b"GET /" + b"y" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
-    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 65537\r\n\r\n", 413),
-    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n", 413),
-    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999999999999\r\n\r\n", 400),
-    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
-    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\n12345", 400),
-    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345", 400),
-    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-    (CHUNKED + b"0\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n", 403),
-    (CHUNKED + b"5;a=b\r\nsmugg\r\n3\r\nled\r\n0\r\nX: y\r\n\r\n", 403),
-    (CHUNKED + b"10000\r\n" + b"y" * 65_536 + b"\r\n0\r\n\r\n", 403),
-    (CHUNKED + b"ff000\r\n" + b"y" * 70_000, 413),
-    (CHUNKED + b"1\r\ny\r\n" * 70_000, 413),
-    (CHUNKED + b"5\r\n1234567\r\n0\r\n\r\n", 400),
-    (CHUNKED + b"-5\r\n12345\r\n0\r\n\r\n", 400),
-    (CHUNKED + b"1;" + b"y" * 70_000, 431),
-    (CHUNKED + b"0\r\nX: " + b"y" * 70_000, 431),
-    (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
-    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 400),
-    (b"GET http://elsewhere/-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
-    (b"\r\nGET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400),
-    (b"CONNECT /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405),
-    (b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: upgrade, close\r\n\r\n", 200),
-    (b"GET /-/healthy HTTP/1.0\r\n\r\n", 200),
-    (b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: foo, Close\r\n\r\n", 200),
-    (b"GET /%2d/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
-    (b"GET /%ff%00 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404),
-])  # fmt: skip
-def test_requests_of_odd_forms(shared: Served, request_: bytes, status: int) -> None:
-    with shared.connected() as connection:
-        connection.sendall(request_)
-        answer = everything(connection)
-    assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:300]
-    head = answer.partition(b"\r\n\r\n")[0]
-    assert b"\r\nX-Content-Type-Options: nosniff\r\n" in head
-    assert b"\r\nConnection: close" in head
-    assert b"smuggled" not in answer
-
-
-@pytest.fixture(scope="module")
-def shared():
-    with served() as web:
-        yield web
-
-
-def test_requests_one_behind_the_other_are_answered_in_turn(shared: Served) -> None:
-    paths = [b"/-/healthy", b"/metrics", b"/nowhere", b"/-/ready"]
-    with shared.connected() as connection:
-        asked = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in paths[:-1]]
-        last = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % paths[-1]
-        connection.sendall(b"".join(asked) + last)
-        answers = everything(connection).split(b"HTTP/1.1 ")[1:]
-    assert [answer[:3] for answer in answers] == [b"200", b"200", b"404", b"200"]
-
-
-def test_a_large_body_is_announced_first(shared: Served) -> None:
-    with shared.connected() as connection:
-        connection.sendall(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
-        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        connection.sendall(b"12345GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert [answer[:3] for answer in everything(connection).split(b"HTTP/1.1 ")[1:]] == [b"403", b"200"]
-
-
-def test_a_body_in_chunks_does_not_become_the_next_request(shared: Served) -> None:
-    body = b"1a\r\nGET /nonsense HTTP/1.1\r\n\r\n\r\n0\r\n\r\n"
-    with shared.connected() as connection:
-        connection.sendall(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
-        connection.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert [answer[:3] for answer in everything(connection).split(b"HTTP/1.1 ")[1:]] == [b"403", b"200"]
-
-
-def test_a_refusal_does_not_repeat_what_came(shared: Served) -> None:
-    with shared.connected() as connection:
-        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization : Basic secret\r\n\r\n")
-        answer = everything(connection)
-    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert answer.endswith(b"\r\n\r\nThis is no HTTP/1.1 request: illegal header line.\n")
-
-
-def test_a_client_that_goes_away_within_a_request_is_owed_nothing(shared: Served) -> None:
-    for begun in (b"GET /metr", CHUNKED + b"5\r\n12"):
-        with shared.connected() as connection:
-            connection.sendall(begun)
-            connection.shutdown(socket.SHUT_WR)
-            assert everything(connection) == b""
-
-
-def test_a_page_of_another_site_reloads_nothing() -> None:
-    reloads: list[int] = []
-    with served(replace(routes(), reload=lambda: reloads.append(1))) as web:
-        for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
-            answer = requests.post(f"{web.url}/-/reload", headers={"Sec-Fetch-Site": site}, timeout=30)
-            assert answer.status_code == status
-        assert requests.post(f"{web.url}/-/reload", timeout=30).status_code == 200  # no browser
-    assert len(reloads) == 3
 
 
 def test_a_page_that_breaks_while_it_is_sent_is_seen_to_be_broken() -> None:

@@ -1,7 +1,7 @@
 """What servers were seen to answer when something is wrong: status, headers and body as they came, and what it means.
 
-Observed on Prometheus 2.42 and 3.12, Cortex 1.21 and VictoriaMetrics 1.150 (single node and cluster); those of Mimir are
-from its own source and tests. Where the observer noted a text with gaps, these are filled with made-up queries.
+Observed on Prometheus 2.42 and 3.12, Cortex 1.21, VictoriaMetrics 1.150 (single node and cluster) and, where it differs,
+1.79.5; those of Mimir are from its own source and tests. Where the observer noted a text with gaps, these are filled with made-up queries.
 """
 
 # ruff: noqa: E501  # a text of a server reads best in few lines
@@ -69,11 +69,15 @@ def later(server: str, case: str, status: int, body: str, advice: str = "", reas
 PROM = "Prometheus"
 CORTEX = "Cortex"
 VM = "VictoriaMetrics"
+VM_1_79 = "VictoriaMetrics 1.79"
 MIMIR = "Mimir"
 
+_DEEP = " + ".join(['quantile_over_time(0.1, often{i=\\"0\\"}[12h])'] * 9)
+_VM_RANGE = "on the time range (start=1700000000000, end=1707862000000, step=300000)"
 _LONG = 'sum by (service) (rate(http_requests_total{job=~\\"' + "a|" * 200 + 'b\\"}[5m]))'
 _RATE = "Lower source.max_in_flight, raise the interval, or raise the limit of the server."
 _SPLIT = "Narrow the expr or split it into several queries, or raise the limit of the server."
+_TIMED_OUT = "Raise source.timeout and the server's own limit, or narrow the expr."
 _SPAN = "Raise the limit of the server (max_query_length), or shorten window."
 
 
@@ -107,6 +111,13 @@ REFUSALS = [
              'be unique on one side'), EXPR),
     final(VM, "many-to-many", 422,
           of("422", 'duplicate time series on the left side of `* on(job)`: {instance="1"} and {instance="2"}'), EXPR),
+    final(VM_1_79, "parse error", 422,
+          of("422", f'error when executing query="sum(" {_VM_RANGE}: singleExpr: unexpected token ""; want "(", "{{", "-", '
+             '"+"; unparsed data: ""'), EXPR),
+    final(VM_1_79, "too long a query", 422,
+          of("422", f'error when executing query="{_LONG * 30}" {_VM_RANGE}: too long query; got 20000 bytes; mustn\'t exceed '
+             "`-search.maxQueryLen=16384` bytes"),
+          "Shorten the expr, or raise the limit of the server (-search.maxQueryLen)."),
     final(VM, "bad time", 400, of("400", 'cannot parse "abc" to a valid timestamp'), EXPR),
     later(CORTEX, "bad time", 500,
           of("server_error", 'rpc error: code = Code(400) desc = cannot parse "abc" to a valid timestamp')),
@@ -128,6 +139,20 @@ REFUSALS = [
     much(VM, "too many samples, behind a long query", 422,
          of("422", f'error when executing query="{_LONG}" on the time range (start=1, end=2, step=300000): cannot execute '
             "query: cannot select more than -search.maxSamplesPerQuery=500 samples")),
+    much(VM_1_79, "too many points", 422,
+         of("422", f'error when executing query="sum(x)" {_VM_RANGE}: too many points for the given step=300000, '
+            "start=1700000000000 and end=1707862000000: 26207; cannot exceed -search.maxPointsPerTimeseries=100")),
+    much(VM_1_79, "too many series", 422,
+         of("422", 'error when executing query="sum(x)" for (time=1700000000000, step=300000): cannot evaluate "x": error '
+            "when searching tsids: the number of matching timeseries exceeds 100; either narrow down the search or increase "
+            "-search.max* command-line flag values at vmselect"), _SPLIT),
+    much(VM_1_79, "timeout", 422,
+         of("422", f'error when executing query="sum(x)" {_VM_RANGE}: cannot execute query: cannot evaluate "sum(x)": timeout '
+            "exceeded during query execution: 1.000 seconds (elapsed 2.382 seconds); the timeout can be adjusted with "
+            "`-search.maxQueryDuration` command-line flag"), _TIMED_OUT),
+    much(VM_1_79, "timeout, deep in a query", 422,
+         of("422", f'error when executing query="{_DEEP}" {_VM_RANGE}: cannot execute query: ' + f'cannot evaluate "{_DEEP}": '
+            * 9 + "timeout exceeded during query execution: 1.000 seconds (elapsed 2.382 seconds)"), _TIMED_OUT),
     much(VM, "not enough memory", 422,
          of("422", "not enough memory for processing 1000 data points across 2 time series with 5 points in each time "
             "series; -search.maxMemoryPerQuery=1000")),
@@ -165,17 +190,23 @@ REFUSALS = [
              "to 5 requests/s (err-mimir-tenant-max-request-rate)"), _limit("-distributor.request-rate-limit"),
           "rate_limited"),
     later(PROM, "timeout", 503, of("timeout", "query timed out in expression evaluation"),
-          "Raise source.timeout and the server's own limit, or narrow the expr."),
+          _TIMED_OUT),
     later(CORTEX, "stopping", 500, of("server_error", "queue is stopped")),
     later(VM, "storage down", 503,
           of("503", "error occurred during search: cannot fetch query results from vmstorage nodes: cannot perform search "
              "on vmstorage 127.0.0.1:8401: dial tcp4 127.0.0.1:8401: connect: connection refused"),
           "A vmstorage node of the cluster is down or out of reach."),
+    later(VM_1_79, "too many requests", 503,
+          'remoteAddr: "127.0.0.1:60878"; requestURI: /api/v1/query?query=x; cannot handle more than 1 concurrent search '
+          "requests during 1ms; possible solutions: increase `-search.maxQueueDuration`", _RATE),
     # --- who we are ---------------------------------------------------------------------------------------------------
     text(PROM, "no credentials", 401, "Unauthorized\n",
          "Check the credentials of source and, with tenants, the tenant id.", "unauthorized", Www_Authenticate="Basic"),
     text(VM, "no credentials, empty body", 401, "", "Check the credentials of source and, with tenants, the tenant id.",
          "unauthorized", Www_Authenticate='Basic realm="VictoriaMetrics"'),
+    text(VM_1_79, "wrong credentials, at vmauth", 400,
+         'remoteAddr: "127.0.0.1:1"; requestURI: /api/v1/query; cannot find the provided auth token "Basic eA==" in config',
+         "Check the credentials of source and, with tenants, the tenant id.", "unauthorized"),
     text(CORTEX, "no tenant", 401, "no org id\n",
          "The server has tenants: name them under tenants (header X-Scope-OrgID).", "unauthorized"),
     text(VM, "no tenant in the path of a cluster", 400,
@@ -190,5 +221,9 @@ REFUSALS = [
     # --- where it is --------------------------------------------------------------------------------------------------
     text(PROM, "unknown path", 404, "404 page not found\n", PREFIX, "not_found"),
     text(CORTEX, "no prefix", 404, "404 page not found\n", PREFIX, "not_found"),
+    text(VM_1_79, "no route, at vmauth", 400,
+         'cannot determine targetURL: missing route for "/select/9/prometheus/api/v1/query"', IN_PATH, "bad_query"),
+    text(VM_1_79, "no prefix", 400,
+         'missing -http.pathPrefix="/vm" in the requested path "/api/v1/query"', IN_PATH, "bad_query"),
     text(VM, "unknown path", 400, 'unsupported path requested: "/prefix/api/v1/query"', IN_PATH, "bad_query"),
 ]  # fmt: skip

@@ -78,6 +78,12 @@ def test_a_long_query_does_not_hide_what_is_wrong_with_it(serve: Serve, client_o
     assert "cannot select more than -search.maxSamplesPerQuery=500 samples" in message
 
 
+def test_nor_do_the_parts_that_a_query_has(serve: Serve, client_of: ClientOf) -> None:
+    (case,) = [case for case in REFUSALS if case.case == "timeout, deep in a query"]
+    message = str(caught(client_of(serve(refusing(case)).url, retries=0)))
+    assert 'cannot execute query: cannot evaluate "…": timeout exceeded during query execution' in message
+
+
 def test_a_stopped_server_that_comes_back_is_no_failure(serve: Serve, client_of: ClientOf) -> None:
     (case,) = [case for case in REFUSALS if case.case == "stopping"]
     good = http(200, '{"status":"success","data":{"resultType":"vector","result":[]}}')

@@ -1,25 +1,19 @@
-"""exporter.publish.web over real connections on the loopback interface."""
+"""exporter.publish.web over real connections on the loopback interface: the result page and the other endpoints."""
 
 from __future__ import annotations
 
 import gzip
 import http.client
-import logging
-import socket
-import threading
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
 
 import pytest
 import requests
+from support.backdrop import BIG, Exporter, ask, raw_exchange
 
-from exporter.errors import ConfigError, Problem, PublishError
-from exporter.publish.exposition import Plain
+from exporter.errors import ConfigError, Problem
 from exporter.publish.lines import WHOLE, Shard
-from exporter.publish.web import Landing, Routes, WebServer, wants_openmetrics
+from exporter.publish.web import WebServer, wants_openmetrics
 
-BIG = [b"".join(b'big{row="%d",of="%d"} 1\n' % (row, piece) for row in range(20_000)) for piece in range(3)]
 PROMETHEUS_2_ACCEPT = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -29,74 +23,6 @@ PROMETHEUS_3_ACCEPT = (
     "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
     "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 )
-
-
-@dataclass
-class Exporter:
-    """Stands behind the routes; tests turn its knobs."""
-
-    pieces: list[bytes] = field(default_factory=lambda: [b"a 1\n", b"b 2\n"])
-    ready: tuple[bool, str] = (True, "ready")
-    reload_problem: ConfigError | None = None
-    reloads: int = 0
-    broken: bool = False
-    shard: Shard = WHOLE
-
-    def metrics(self, openmetrics: bool, shard: Shard) -> list[Plain]:
-        if self.broken:
-            raise RuntimeError("a bug")
-        self.shard = shard
-        return [Plain(text) for text in ([*self.pieces, b"# EOF\n"] if openmetrics else self.pieces)]
-
-    def reload(self) -> None:
-        if self.reload_problem:
-            raise self.reload_problem
-        self.reloads += 1
-
-    def routes(self, *, lifecycle: bool = True) -> Routes:
-        return Routes(
-            metrics=self.metrics,
-            ready=lambda: self.ready,
-            reload=self.reload if lifecycle else None,
-            config_text=lambda: "password: <secret>",
-            landing=lambda: Landing("1.2.3", [], [], []),
-        )
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[Exporter, WebServer]]:
-    """One server for all tests that do not stop it: stopping takes half a second."""
-    exporter = Exporter()
-    server = WebServer("127.0.0.1:0", exporter.routes())
-    server.start()
-    yield exporter, server
-    server.stop()
-
-
-@pytest.fixture
-def exporter(shared: tuple[Exporter, WebServer]) -> Exporter:
-    fresh, served = Exporter(), shared[0]
-    for knob in fields(Exporter):
-        setattr(served, knob.name, getattr(fresh, knob.name))
-    return served
-
-
-@pytest.fixture
-def server(shared: tuple[Exporter, WebServer], exporter: Exporter) -> WebServer:
-    return shared[1]
-
-
-def ask(server: WebServer, path: str, method: str = "GET", **headers: str) -> requests.Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return requests.request(method, f"http://127.0.0.1:{server.port}{path}", headers=named, timeout=10)
-
-
-def raw_exchange(server: WebServer, request: bytes) -> bytes:
-    """Everything the server says to these bytes until it closes."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 # --- the result page ----------------------------------------------------------------------------------------------
@@ -321,177 +247,3 @@ def test_writing_to_the_page_is_refused(server: WebServer, method: str) -> None:
     answer = ask(server, "/metrics", method)
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "GET, HEAD"
-
-
-# --- rough weather ------------------------------------------------------------------------------------------------
-
-
-def test_a_bug_is_a_500_without_a_traceback_and_the_next_request_works(
-    server: WebServer, exporter: Exporter, caplog: pytest.LogCaptureFixture
-) -> None:
-    exporter.broken = True
-    with caplog.at_level(logging.INFO):
-        answer = ask(server, "/metrics")
-    assert answer.status_code == 500
-    assert "a bug" not in answer.text
-    assert "a bug" in caplog.text
-    exporter.broken = False
-    assert ask(server, "/metrics").status_code == 200
-
-
-def test_huge_headers_are_refused(server: WebServer) -> None:
-    assert ask(server, "/metrics", X_Large="x" * 30_000).status_code == 431
-
-
-def test_a_huge_request_line_is_refused(server: WebServer) -> None:
-    assert ask(server, "/metrics?" + "x" * 30_000).status_code == 431
-
-
-def test_a_huge_body_is_refused(server: WebServer, exporter: Exporter) -> None:
-    request = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
-    assert raw_exchange(server, request).startswith(b"HTTP/1.1 413 ")
-    assert exporter.reloads == 0
-
-
-NOISE = [b"\r\n\r\n", b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"GET  HTTP/1.1\r\n\r\n", b""]
-BAD_ADDRESSES = ["", "9899", "localhost", ":", ":x", ":65536", "::1:9899", "[::1]", "http://a:1", ":-1"]
-
-
-@pytest.mark.parametrize("noise", NOISE)
-def test_noise_does_no_harm(server: WebServer, noise: bytes) -> None:
-    raw_exchange(server, noise)
-    assert ask(server, "/-/healthy").status_code == 200
-
-
-def test_a_client_that_goes_away_does_no_harm(server: WebServer, exporter: Exporter) -> None:
-    exporter.pieces = BIG * 10
-    for _ in range(12):
-        connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
-        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        connection.recv(100)
-        connection.close()
-    assert ask(server, "/-/healthy").status_code == 200
-
-
-def test_idle_connections_do_not_keep_scrapes_out(server: WebServer) -> None:
-    idle = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(30)]
-    assert ask(server, "/metrics").status_code == 200
-    for connection in idle:
-        connection.close()
-
-
-def test_scrapes_run_side_by_side(server: WebServer, exporter: Exporter) -> None:
-    """Two answers can only be given when both requests are in the exporter's hands at once."""
-    meeting = threading.Barrier(2, timeout=20)
-
-    def metrics(openmetrics: bool, shard: Shard) -> list[Plain]:
-        meeting.wait()
-        return [Plain(b"x 1\n")]
-
-    both = WebServer("127.0.0.1:0", Routes(metrics, lambda: (True, ""), None, str, lambda: Landing("", [], [], [])))
-    both.start()
-    answers: list[int] = []
-
-    def scrape(number: int) -> None:  # equal ones would share one answer
-        answers.append(ask(both, f"/metrics?{number}").status_code)
-
-    threads = [threading.Thread(target=scrape, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    both.stop()
-    assert answers == [200, 200]
-
-
-# --- listening ----------------------------------------------------------------------------------------------------
-
-
-def test_all_interfaces_in_both_families(exporter: Exporter) -> None:
-    server = WebServer(":0", exporter.routes())
-    server.start()
-    hosts = ["127.0.0.1", "[::1]"] if socket.has_ipv6 and _has_loopback6() else ["127.0.0.1"]
-    statuses = [requests.get(f"http://{host}:{server.port}/-/healthy", timeout=10).status_code for host in hosts]
-    server.stop()
-    assert set(statuses) == {200}
-
-
-def test_ipv6(exporter: Exporter) -> None:
-    if not _has_loopback6():
-        pytest.skip("this machine has no IPv6 loopback")
-    server = WebServer("[::1]:0", exporter.routes())
-    server.start()
-    assert requests.get(f"http://[::1]:{server.port}/-/healthy", timeout=10).status_code == 200
-    server.stop()
-
-
-def _has_loopback6() -> bool:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
-
-def test_a_port_in_use_is_said_plainly(server: WebServer, exporter: Exporter) -> None:
-    for address in (f"127.0.0.1:{server.port}", f"localhost:{server.port}"):
-        with pytest.raises(PublishError, match=rf"can't listen on {address}: another process listens there"):
-            WebServer(address, exporter.routes()).start()
-    assert ask(server, "/-/healthy").status_code == 200
-
-
-@pytest.mark.parametrize("host", ["203.0.113.7", "no-such-host.invalid", "a..b"])
-def test_a_foreign_address_is_said_plainly(exporter: Exporter, host: str) -> None:
-    with pytest.raises(PublishError, match=r"choose an address of this machine with --web\.listen-address"):
-        WebServer(f"{host}:0", exporter.routes()).start()
-
-
-@pytest.mark.parametrize("address", BAD_ADDRESSES)
-def test_a_malformed_address_is_said_plainly(exporter: Exporter, address: str) -> None:
-    with pytest.raises(PublishError, match="is no listen address; allowed: host:port"):
-        WebServer(address, exporter.routes())
-
-
-def test_stop_frees_the_port_and_may_be_called_at_any_time(exporter: Exporter) -> None:
-    server = WebServer("127.0.0.1:0", exporter.routes())
-    server.stop()
-    assert server.port == 0
-    server.start()
-    port = server.port
-    assert ask(server, "/-/healthy").status_code == 200
-    server.stop()
-    server.stop()
-    again = WebServer(f"127.0.0.1:{port}", exporter.routes())
-    again.start()
-    assert ask(again, "/-/healthy").status_code == 200
-    again.stop()
-
-
-def test_stop_does_not_wait_for_stuck_clients(exporter: Exporter) -> None:
-    """One never finishes its request, one never reads its answer, many say nothing; none holds a thread for good."""
-    exporter.pieces = BIG * 20
-    before = set(threading.enumerate())
-    server = WebServer("127.0.0.1:0", exporter.routes())
-    server.start()
-    stuck = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(20)]
-    stuck[0].sendall(b"GET /metrics HT")
-    stuck[1].sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert stuck[1].recv(10) == b"HTTP/1.1 2"
-    server.stop()
-    assert all(thread.daemon for thread in set(threading.enumerate()) - before)
-    with pytest.raises(OSError, match="refused"):
-        socket.create_connection(stuck[0].getpeername(), timeout=10)
-    for connection in stuck:
-        connection.close()
-
-
-def test_no_thread_is_left_after_stop(exporter: Exporter) -> None:
-    before = set(threading.enumerate())
-    server = WebServer("127.0.0.1:0", exporter.routes())
-    server.start()
-    ask(server, "/metrics")
-    server.stop()
-    left = set(threading.enumerate()) - before
-    for thread in left:
-        thread.join(5)
-    assert not [thread for thread in left if thread.is_alive()]

@@ -1,0 +1,29 @@
+"""A page of results with the exporter's own metrics, made as the program makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from exporter.names import FAMILIES
+from exporter.publish.exposition import Page
+from exporter.publish.label_text import LabelText, exported_labels
+from exporter.publish.lines import render_rows
+from exporter.publish.selfmetrics import SelfMetrics
+
+ADDED = {"query": "q", "model": "shesd"}
+
+
+def page_of(sources: Sequence[Mapping[str, str]], numbers: Mapping[str, Sequence[float]]) -> Page:
+    """Results of one query: the labels of the source series, and the numbers of each by the key of a family."""
+    registry = CollectorRegistry()
+    SelfMetrics(registry, ["timeout"]).register_unit("", "q", ["shesd"], 60)
+    text, page = LabelText(), Page(registry)
+    for row, source in enumerate(sources):
+        text.set_row(row, exported_labels(source, ADDED))
+    rows = np.arange(len(sources))
+    for key, values in numbers.items():
+        page.put("/q", key, render_rows(FAMILIES[key].name.encode(), text, rows, np.array(values, float)))
+    return page
