@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint rules dashboards pictures bench-quality bench-speed fuzz soak setup system clean
+.PHONY: demo test lint rules dashboards pictures bench-quality bench-speed fuzz soak setup system system-demo clean
 
-demo: $(STAMP) system
+demo: $(STAMP) system-demo
 	@$(BIN)/anomaly-exporter demo
 
 test: $(STAMP) system lint
@@ -63,6 +63,10 @@ setup: $(STAMP) system
 
 system:
 	@sh tests/install-system-packages.sh
+
+# What the demo runs, without what only the tests need.
+system-demo:
+	@sh tests/install-system-packages.sh demo
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry
 from exporter import __version__, names
 from exporter.backfill import Backfills, Task, asks_receiver, newest_result, not_known, writes_to
 from exporter.config import Config, Query, Source, Tenant, content_hash, load, mask
-from exporter.config.per_tenant import queries_of, reads_as, source_of, targets_of, tenants_of
+from exporter.config.changes import reads_as, same_data
+from exporter.config.per_tenant import queries_of, source_of, targets_of, tenants_of
 from exporter.connections import Sessions, make_client, make_reader, open_target
 from exporter.crew import Crew, processors
 from exporter.discovery import LOOK_S, MECHANISMS, Discovery, with_tenants
@@ -41,6 +42,7 @@ FLUSH_PATIENCE_S = 2.0  # for remote write to deliver what is left, while the we
 # Threads for cycles, made as they are needed: a query that hangs until its timeout must not keep another one waiting,
 # also when a reload brings more queries. How many requests are under way at once is for max_in_flight to say.
 _WORKERS = 64
+_TOLD = 5  # errors, to whoever asks why it is not ready
 _CYCLES_PER_REQUEST = 2  # of a tenant at once: while some wait for its server, others judge
 
 log = logging.getLogger(__name__)
@@ -206,15 +208,16 @@ class App:
         if waiting:
             return False, f"waiting for the first verdicts of {len(waiting)} of {len(self.units)} queries"
         if not any(unit.last_good for unit in self.units.values()):
-            errors = {unit.last.error for unit in self.units.values() if unit.last}
-            return False, "no query could be read yet: " + "; ".join(sorted(errors))
+            errors = sorted({unit.last.error for unit in self.units.values() if unit.last})
+            more = f"; and {len(errors) - _TOLD} more" if len(errors) > _TOLD else ""
+            return False, "no query could be read yet: " + "; ".join(errors[:_TOLD]) + more
         return True, "ready"
 
     # -- units ---------------------------------------------------------------------------------------------------------
 
     def _adopt(self, config: Config, sessions: Sessions) -> None:
         """Make the units of a config, keeping the windows of those whose query and server stay the same."""
-        keep = _by_tenant(self.units.values()) if _same_data(config, self._config) else {}
+        keep = _by_tenant(self.units.values()) if same_data(config, self._config) else {}
         units: dict[str, Unit] = {}
         for tenant in tenants_of(config):
             units |= self._units_of(config, sessions, tenant, keep.get(tenant.id, []))
@@ -378,16 +381,3 @@ def _by_tenant(units: Iterable[Unit]) -> dict[str, list[Unit]]:
 
 def _job_key(unit: Unit) -> str:
     return f"{unit.key}@{unit.query.interval_s}"
-
-
-def _same_data(new: Config, old: Config) -> bool:
-    """Whether windows read under one config are what the other would read: credentials may differ, the data may not."""
-
-    def told(config: Config) -> Config:
-        source = replace(config.source, http=old.source.http, timeout_s=0, accept_gzip=False, max_in_flight=1,
-                         max_points_per_query=1, max_body_bytes=1, remote_read=False)  # fmt: skip
-        return replace(config, source=source, queries=(), tenants=(), tenant_discovery=None, interval_s=0, window_s=0,
-                       step_s=0, remote_write=(), limits=old.limits, publish=old.publish, detectability=False,
-                       alert=old.alert, links=old.links)  # fmt: skip
-
-    return told(new) == told(old) and bool(new.remote_write) == bool(old.remote_write)

@@ -254,8 +254,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _leave() -> NoReturn:
     """End the process at once.
 
-    Who still waits for a server (a cycle, an explanation, a backfill) can't be ended from outside, and Python would join
-    the threads of its pools before it goes, however long that takes. They hold no file and no lock.
+    Who still waits for a server (a cycle, an explanation, a backfill) can't be ended from outside, and Python would
+    join the threads of its pools before it goes, however long that takes. They hold no file and no lock.
     """
     atexit._run_exitfuncs()  # the last lines of the log are written, and kernels that nobody else may use are removed
     os._exit(0)

@@ -229,12 +229,7 @@ class Intake:
 
         `present`: hashes of the series that are there beside those whose labels relabelling gives them.
         """
-        if self._complete is None:
-            first = open_column - self._window.size
-        else:
-            first = max(self._complete + 1, open_column - self._window.size)
-            if self._reader.plain and time_s - self._covered_s <= lookback_s:
-                return
+        first = self._first_missing(time_s, open_column, lookback_s)
         if first >= open_column:
             return
         step_s = self._query.step_s
@@ -257,6 +252,14 @@ class Intake:
         taken.filled_columns = open_column - first
         if began_ms != NEVER:
             self._note_cut(first * step_s, began_ms // 1000, (open_column - 1) * step_s, taken)
+
+    def _first_missing(self, time_s: int, open_column: int, lookback_s: int) -> int:
+        """The first column that has to be read; the open one where there is none."""
+        if self._complete is None:
+            return open_column - self._window.size
+        if self._reader.plain and time_s - self._covered_s <= lookback_s:
+            return open_column
+        return max(self._complete + 1, open_column - self._window.size)
 
     def _note_cut(self, first_s: int, began_s: int, end_s: int, taken: Intaken) -> None:
         """Remember a span of the window that the server has left out without a word.

@@ -33,6 +33,7 @@ _BLOCK = 128  # rows fitted together: their views stay in the processor's cache
 _BATCH = 64 * _BLOCK  # rows fitted before their verdicts can be shown
 _OPENED = 4096  # rows whose next column is opened together
 _SHOW_EVERY_S = 2.0
+_SHOWING_RESTS = 9  # times as long as it took: else, of a million series, an eighth of the time goes there, or more
 _DAY_S = 86_400
 _FEW = 64  # rows that may linger whatever the number of series
 
@@ -184,11 +185,13 @@ class Judging:
     def _renew(self, due: I64, due_cycle: I64, open_column: int, done: Judged, told: Callable[[Judged], None]) -> None:
         """Fit rows as of the cycles (n,) they were due at, and judge their newest samples, if of the open column."""
         done.due += len(due)
-        shown_s = time.monotonic()
+        shown_s, pause_s = time.monotonic(), _SHOW_EVERY_S
         for start in range(0, len(due), _BATCH):
-            if time.monotonic() - shown_s > _SHOW_EVERY_S:
+            began_s = time.monotonic()
+            if began_s - shown_s > pause_s:
                 told(done)
                 shown_s = time.monotonic()
+                pause_s = _SHOW_EVERY_S + _SHOWING_RESTS * (shown_s - began_s)
             part = slice(start, start + _BATCH)
             self._fit(due[part], due_cycle[part], open_column, done)
             done.judged += self._judge(due[part], open_column)

@@ -35,9 +35,10 @@ def _source_digest(package: Path) -> str:
 
 def _drop_old(base: Path) -> None:
     """Remove the caches of sources that are no more, but for a few: several versions may be installed."""
-    folders = sorted(base.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
-    for folder in folders[_KEPT_CACHES:]:
-        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another process may be at it, too; tidying is no reason not to start
+        folders = sorted(base.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+        for folder in folders[_KEPT_CACHES:]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _usable(folder: Path) -> bool:

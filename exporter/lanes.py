@@ -32,11 +32,17 @@ class Lanes:
         self._closed = False
 
     def put(self, lane: str, most: int, work: Work) -> None:
-        """Run this soon, beside less than ``most`` others of its lane. Never waits."""
+        """Run this soon, beside less than ``most`` others of its lane. Never waits; for want of a thread it begins when
+        another piece of work ends, or with `go_on`."""
         with self._lock:
             if not self._closed:
                 self._waiting.setdefault(lane, deque()).append((most, work))
                 self._begin()
+
+    def go_on(self) -> None:
+        """Begin what could not begin before for want of a thread."""
+        with self._lock:
+            self._begin()
 
     def close(self) -> None:
         """Begin nothing any more; what runs goes on."""
@@ -47,12 +53,18 @@ class Lanes:
     def _begin(self) -> None:
         """Begin all that may begin now. The lock is held."""
         while (found := self._take()) is not None:
-            threading.Thread(target=self._run, args=found, name=f"lane-{found[0]}"[:60], daemon=True).start()
+            try:
+                threading.Thread(target=self._run, args=found, name=f"lane-{found[0]}"[:60], daemon=True).start()
+            except RuntimeError:  # the process may have no more threads just now
+                lane, most, work = found
+                self._give_back(lane)
+                self._waiting.setdefault(lane, deque()).appendleft((most, work))
+                return
 
-    def _run(self, lane: str, work: Work) -> None:
-        going_on: tuple[str, Work] | None = (lane, work)
+    def _run(self, lane: str, most: int, work: Work) -> None:
+        going_on: tuple[str, int, Work] | None = (lane, most, work)
         while going_on is not None:
-            lane, work = going_on
+            lane, _, work = going_on
             try:
                 work()
             except Exception:  # a mistake of ours must be seen, and must not hold up the lane
@@ -62,20 +74,20 @@ class Lanes:
                 going_on = self._take()
                 self._begin()
 
-    def _take(self) -> tuple[str, Work] | None:
+    def _take(self) -> tuple[str, int, Work] | None:
         """The first work in turn that may begin; its lane has one more running. The lock is held."""
         lane = next((lane for lane in self._waiting if self._may_begin(lane)), None)
         if lane is None:
             return None
         waiting = self._waiting[lane]
-        _, work = waiting.popleft()
+        most, work = waiting.popleft()
         if waiting:
             self._waiting.move_to_end(lane)  # the others first
         else:
             del self._waiting[lane]
         self._running[lane] = self._running.get(lane, 0) + 1
         self._busy += 1
-        return lane, work
+        return lane, most, work
 
     def _give_back(self, lane: str) -> None:
         self._busy -= 1

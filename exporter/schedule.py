@@ -127,6 +127,7 @@ class Schedule:
         """Fire times lie ahead of a clock that has been set back, for as long as that was: count them anew."""
         ahead_s = time.time() - time.monotonic()
         while not self._stopping.wait(_WATCH_S):
+            self._lanes.go_on()
             before_s, ahead_s = ahead_s, time.time() - time.monotonic()
             if ahead_s < before_s - _SET_BACK_S:
                 log.warning("the clock was set back, cycles go on from there", extra={"seconds": before_s - ahead_s})

@@ -38,6 +38,11 @@ def test_old_caches_are_removed_but_for_a_few(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(str(n) for n in range(3, 11))
 
 
+def test_a_cache_that_another_process_has_just_dropped_is_no_fault(tmp_path):
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    kernels._drop_old(tmp_path)
+
+
 def cache_dir_of_a_new_process(**environ: str) -> str:
     line = [sys.executable, "-c", "import exporter.kernels, os; print(os.environ['NUMBA_CACHE_DIR'])"]
     kept = {key: value for key, value in os.environ.items() if key not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME")}

@@ -90,6 +90,24 @@ def test_work_that_raises_costs_no_thread(caplog: pytest.LogCaptureFixture) -> N
     assert caplog.text.count("ZeroDivisionError") == 3
 
 
+def test_work_that_finds_no_thread_waits_and_begins_later() -> None:
+    lanes, crowd = Lanes(4), Crowd()
+    usual = threading.stack_size(1 << 46)  # more than there are addresses: as where a process may have no more threads
+    try:
+        lanes.put("a", 2, lambda: crowd.finish("a"))
+        lanes.put("b", 2, lambda: crowd.finish("b"))
+    finally:
+        threading.stack_size(usual)
+    assert crowd.done == []
+    lanes.go_on()
+    assert crowd.wait_for(lambda: sorted(crowd.done) == ["a", "b"])
+    for _ in range(3):
+        lanes.put("a", 2, lambda: crowd.hang("a"))
+    assert crowd.wait_for(lambda: crowd.running["a"] == 2)  # none is counted that has not begun
+    crowd.release.set()
+    assert crowd.wait_for(lambda: crowd.done.count("a") == 4)
+
+
 def test_after_the_end_nothing_begins() -> None:
     lanes, crowd = Lanes(1), Crowd()
     lanes.put("a", 1, lambda: crowd.hang("a"))

@@ -72,6 +72,7 @@ def test_a_subject_has_a_ration_and_others_have_their_own(monkeypatch):
     assert granted == [True] * 20 + [False] * 480
     assert ration.filter(record("failed", query="b"))
     assert ration.filter(record("failed", tenant="a"))
+    assert ration.filter(record("worse", query="a", levelno=logging.ERROR))
     now[0] += 61
     late = record("failed", query="a")
     assert ration.filter(late)

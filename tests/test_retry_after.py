@@ -40,3 +40,7 @@ def test_dates_are_of_utc_wherever_we_are(far_away: None, form: str) -> None:
 def test_what_is_no_date_says_nothing(text: str) -> None:
     assert http_date_s(text) is None
     assert retry_after_s(text) == 0.0
+
+
+def test_more_digits_than_anybody_waits_for_are_still_a_number() -> None:
+    assert 1e8 <= retry_after_s("9" * 400) < 1e9

@@ -31,7 +31,7 @@ from exporter.errors import ConfigError
 GOOD = "good"
 STEP_S = 300
 QUERY: Yaml = {"name": "q", "expr": "m"}
-GLOBAL: Yaml = {"interval": "2s", "step": "5m", "window": "2d"}
+GLOBAL: Yaml = {"interval": "10s", "step": "5m", "window": "2d"}
 PATHS = ["/", "/metrics", "/config", "/runbooks", "/-/healthy", "/-/ready", "/nowhere", "/metrics?shard=9", "/explain"]
 
 

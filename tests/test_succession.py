@@ -121,6 +121,18 @@ def test_a_series_that_lags_a_little_keeps_its_row() -> None:
         assert beside(batch, rows, least_ms).tolist() == [False, True]
 
 
+def test_a_series_that_lags_a_little_more_has_ended() -> None:
+    for table, batch, least_ms in (
+        (common(), pods([10, 20, 30], [10, 20, 30, 56]), 0.0),  # two and a half of its spacings are 25 s
+        (common(), pods([10, 20, 30], [10, 20, 30, 71]), 40_000.0),
+        (common(), pods([30], [10, 20, 331]), 0.0),  # a server looks back 5 minutes
+    ):
+        rows = admitted(table, batch)
+        assert beside(batch, rows, least_ms).tolist() == [False, False]
+        overtake(table, batch, rows, least_ms)
+        assert rows.tolist() == [RIVAL, 0]
+
+
 def test_values_of_one_moment_overtake_nobody() -> None:
     table, batch = common(), pods([100], [100])
     rows = admitted(table, batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -66,6 +67,7 @@ class Stand:
 def hasty(monkeypatch) -> None:
     """Every moment counts as long."""
     monkeypatch.setattr(judging, "_SHOW_EVERY_S", -1.0)
+    monkeypatch.setattr(judging, "_SHOWING_RESTS", 0)
     monkeypatch.setattr(judging, "_BATCH", 128)
     monkeypatch.setattr(unit, "_SPEAK_EVERY_S", 0.0)
 
@@ -113,6 +115,28 @@ def test_early_verdicts_and_progress_of_a_long_start(caplog):
     told = [(record.getMessage(), getattr(record, "percent", None)) for record in caplog.records]
     assert ("fitting", 64) in told
     assert any(words == "reading the window" for words, _ in told)
+
+
+def test_showing_takes_a_tenth_of_a_long_update_at_most(monkeypatch):
+    """By a clock that goes on by a second for each batch of fits, and for each show."""
+    clock, shown_s = [0.0], []
+    monkeypatch.setattr(judging, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(judging, "_BATCH", 8)
+    stand = Stand()
+    fit, show = stand.unit._judging._fit, stand.page.replace
+
+    def slow_fit(*of):
+        clock[0] += 1
+        fit(*of)
+
+    def slow_show(key, lines):
+        shown_s.append(clock[0])
+        clock[0] += 1
+        show(key, lines)
+
+    stand.unit._judging._fit, stand.page.replace = slow_fit, slow_show
+    assert stand.cycle(0).fitted == SERIES
+    assert shown_s == [3, 16, 29, 42, 55, 68, 81]
 
 
 @pytest.mark.usefixtures("hasty")

@@ -8,7 +8,6 @@ from typing import Any
 
 from exporter.config.http import TENANT_HEADER
 from exporter.config.schema import Config, Header, HttpConfig, Query, QueueConfig, RemoteWrite, Source, Tenant
-from exporter.config.secret import sounds_secret
 from exporter.config.tenants import IN_PATH, host_of, is_account
 
 NAMELESS = Tenant("")
@@ -93,16 +92,6 @@ def source_of(config: Config, tenant: Tenant) -> Source:
         http=tenant.http or source.http,
         max_in_flight=tenant.max_in_flight or source.max_in_flight,
     )
-
-
-def reads_as(source: Source) -> tuple[object, ...]:
-    """What decides which series a source shows: where, and as whom it is asked. Passwords, tokens and files are renewed
-    without that; a user, a client or a header in plain words may be another tenant's."""
-    http = source.http
-    user = http.basic_auth.username if http.basic_auth else ""
-    client = http.oauth2.client_id if http.oauth2 else ""
-    open_headers = ((header.name.lower(), header.values) for header in http.http_headers if header.values)
-    return source.url, user, client, tuple(pair for pair in open_headers if not sounds_secret(pair[0]))
 
 
 def header_of(config: Config, tenant: Tenant) -> str:

@@ -71,6 +71,7 @@ padding:.3rem .5rem;max-width:100%;min-width:0}
 input{width:100%}
 button{cursor:pointer;color:var(--link)}
 footer{max-width:72rem;margin:0 auto;padding:1.5rem 1rem 2rem;color:var(--soft);font-size:.85rem;overflow-wrap:anywhere}
+@media(max-width:60rem){svg.wide text{font-size:15px}}
 @media(max-width:44rem){
 nav{margin-left:0;width:100%}
 thead{display:none}
@@ -91,7 +92,6 @@ body{font-size:11pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
 nav,form,.noprint{display:none}
 section,svg,tr{break-inside:avoid}
 .long{max-height:none}
-svg.wide text{font-size:16px}
 }
 """
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import requests
 from support.answering import answered
+from support.documents import page
 from support.loopback import LoopbackServer, Request, http
 from support.process import Exporter, config_text, running_exporter
 from support.servers import wait_until
 
-from exporter.explain.gate import AT_ONCE, BURST, INTERVAL_S, MOST_WAITING, Gate
+from exporter.explain.gate import AT_ONCE, BURST, COME_BACK_S, INTERVAL_S, MOST_WAITING, PATIENCE_S, Gate
 from exporter.explain.question import ExplainError
 from exporter.publish.web import Routes
 
@@ -103,6 +104,32 @@ def test_places_are_given_back_whatever_happens() -> None:
         pass
     with gate.passed():
         pass
+
+
+def test_who_comes_when_as_many_wait_as_may_is_told_so_at_once() -> None:
+    gate, go, refused = Gate(patience_s=600), threading.Event(), list[int]()
+
+    def ask() -> None:
+        try:
+            with gate.passed():
+                go.wait(60)
+        except ExplainError as error:
+            refused.append(error.busy_s)
+
+    with ThreadPoolExecutor(AT_ONCE + MOST_WAITING + 3) as pool:
+        try:
+            for _ in range(AT_ONCE + MOST_WAITING + 3):
+                pool.submit(ask)
+            wait_until(lambda: len(refused) == 3, "three are too many")
+        finally:
+            go.set()
+    assert refused == [COME_BACK_S] * 3
+
+
+def test_the_document_has_these_numbers() -> None:
+    places = f"{AT_ONCE} at once, {MOST_WAITING} waiting for up to {PATIENCE_S:g} s"
+    assert f"{places}; {BURST} at once that ask the source, then two a second" in page("docs/web-security.md")
+    assert INTERVAL_S == 1 / 2
 
 
 def test_explanations_can_be_switched_off(tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from support.pages import page_of
+from support.pages import page_of, served
 
-from exporter.names import FAMILIES, SCORE, VALUE
-from exporter.publish.web import Landing, Routes, WebServer
+from exporter.names import SCORE, VALUE
 
 ACCEPTS = {
     "Prometheus 2.42": "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
@@ -43,15 +42,8 @@ _LINE = re.compile(
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     halves = [1.5 * row for row in range(len(SOURCE))]
-    page = page_of(SOURCE, {SCORE: halves, VALUE: halves})
-    routes = Routes(
-        lambda openmetrics, shard: page.pieces(FAMILIES, openmetrics, shard),
-        lambda: (True, "ready"), None, str, lambda: Landing("", [], [], []),
-    )  # fmt: skip
-    server = WebServer("127.0.0.1:0", routes)
-    server.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.stop()
+    with served(page_of(SOURCE, {SCORE: halves, VALUE: halves})) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(params=ACCEPTS.values(), ids=ACCEPTS)

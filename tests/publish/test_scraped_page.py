@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from support.pages import ADDED, page_of
-from support.servers import free_port
+from support.pages import ADDED, page_of, served
+from support.servers import prometheus_in, scrape_of
 
 from exporter.names import EXPECTED, FAMILIES, LOWER, SCORE, UPPER, VALUE
 from exporter.publish.exposition import Page
 from exporter.publish.label_text import exported_labels
-from exporter.publish.web import Landing, Routes, WebServer
 
 PATIENCE_S = 60
 
@@ -76,34 +73,13 @@ def test_promtool_has_nothing_to_say(page: Page) -> None:
 @pytest.fixture(scope="module")
 def prometheus(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Prometheus that scrapes the page once a second."""
-    binary = shutil.which("prometheus")
-    if binary is None:
-        pytest.skip("prometheus is not installed (apt-get install prometheus)")
-    routes = Routes(
-        lambda openmetrics, shard: page.pieces(FAMILIES, openmetrics, shard),
-        lambda: (True, "ready"), None, str, lambda: Landing("", [], [], []),
-    )  # fmt: skip
-    server = WebServer("127.0.0.1:0", routes)
-    server.start()
-    folder = tmp_path_factory.mktemp("prometheus")
-    port = free_port()
-    process = _start(binary, folder, port, server.port)
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(120)
-    server.stop()
-
-
-def _start(binary: str, folder: Path, port: int, target: int) -> subprocess.Popen[bytes]:
-    config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-        "scrape_configs": [
-            {"job_name": "ours", "honor_labels": True, "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
-        ],
-    }
-    (folder / "prometheus.yml").write_text(json.dumps(config))
-    command = [binary, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-    return subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
+    with served(page) as port:
+        config = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "scrape_configs": [scrape_of("ours", port, honor_labels=True)],
+        }
+        with prometheus_in(tmp_path_factory.mktemp("prometheus"), config) as url:
+            yield url
 
 
 def ask(url: str, query: str) -> list[dict]:

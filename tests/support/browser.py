@@ -7,11 +7,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from support.servers import listening
+from support.servers import answering
 
 # Appended to a page that is served without its policy: says what a script can see.
 MEASURE = (
@@ -64,19 +63,9 @@ def measured(html: str, folder: Path, *, width: int = 360) -> tuple[int, int, st
 def serving(pages: Mapping[str, tuple[str, Mapping[str, str]]]) -> Iterator[str]:
     """Serve pages (path -> HTML and headers) on a loopback port; gives the address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            html, headers = pages.get(self.path, ("", {}))
-            body = html.encode()
-            self.send_response(200 if html else 404)
-            for name, value in {"Content-Type": "text/html; charset=utf-8", **headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(path: str) -> tuple[int, Mapping[str, str], bytes]:
+        html, headers = pages.get(path, ("", {}))
+        return 200 if html else 404, {"Content-Type": "text/html; charset=utf-8", **headers}, html.encode()
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with listening(Handler) as port:
+    with answering(answer) as port:
         yield f"http://127.0.0.1:{port}"

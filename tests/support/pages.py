@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from prometheus_client import CollectorRegistry
@@ -12,6 +13,7 @@ from exporter.publish.exposition import Page
 from exporter.publish.label_text import LabelText, exported_labels
 from exporter.publish.lines import render_rows
 from exporter.publish.selfmetrics import SelfMetrics
+from exporter.publish.web import Landing, Routes, WebServer
 
 ADDED = {"query": "q", "model": "shesd"}
 
@@ -27,3 +29,18 @@ def page_of(sources: Sequence[Mapping[str, str]], numbers: Mapping[str, Sequence
     for key, values in numbers.items():
         page.put("/q", key, render_rows(FAMILIES[key].name.encode(), text, rows, np.array(values, float)))
     return page
+
+
+@contextmanager
+def served(page: Page) -> Iterator[int]:
+    """The port of the exporter's own web server with this page."""
+    routes = Routes(
+        lambda openmetrics, shard: page.pieces(FAMILIES, openmetrics, shard),
+        lambda: (True, "ready"), None, str, lambda: Landing("", [], [], []),
+    )  # fmt: skip
+    server = WebServer("127.0.0.1:0", routes)
+    server.start()
+    try:
+        yield server.port
+    finally:
+        server.stop()

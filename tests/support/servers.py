@@ -130,15 +130,15 @@ def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
 
 
 @contextmanager
-def target_showing(page: Callable[[float], str | bytes]) -> Iterator[int]:
-    """The port of a target whose page is made of the time (unix seconds) it is asked at."""
+def answering(answer: Callable[[str], tuple[int, Mapping[str, str], bytes]]) -> Iterator[int]:
+    """The port of an HTTP server that answers a GET of each path with this status, these headers, this body."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            made = page(time.time())
-            body = made.encode() if isinstance(made, str) else made
-            self.send_response(200)
-            self.send_header("Content-Type", PAGE_TYPE)
+            status, headers, body = answer(self.path)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -147,6 +147,18 @@ def target_showing(page: Callable[[float], str | bytes]) -> Iterator[int]:
             pass
 
     with listening(Handler) as port:
+        yield port
+
+
+@contextmanager
+def target_showing(page: Callable[[float], str | bytes]) -> Iterator[int]:
+    """The port of a target whose page is made of the time (unix seconds) it is asked at."""
+
+    def answer(_path: str) -> tuple[int, Mapping[str, str], bytes]:
+        made = page(time.time())
+        return 200, {"Content-Type": PAGE_TYPE}, made.encode() if isinstance(made, str) else made
+
+    with answering(answer) as port:
         yield port
 
 

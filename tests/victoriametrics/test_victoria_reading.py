@@ -169,6 +169,14 @@ def test_a_server_says_of_itself_what_check_needs(pair: Pair) -> None:
     assert client.label_names("load") == ["__name__", "i"]
 
 
+def test_remote_read_that_is_not_there_is_done_without(pair: Pair) -> None:
+    client, _ = pair.clients()
+    wanted = values_of(Reader(client, "load", STEP), NOW - DAY, NOW)
+    reader = Reader(client, "load", STEP, remote_read=True)
+    assert values_of(reader, NOW - DAY, NOW) == wanted
+    assert values_of(reader, NOW - DAY, NOW) == wanted
+
+
 # --- what differs -----------------------------------------------------------------------------------------------------
 
 

@@ -36,9 +36,10 @@ def test_no_more_threads_than_allowed_and_no_more_than_needed() -> None:
 
     seen: set[int] = set()
     gathered = threading.Barrier(3)
-    lane = Lane("test", 3)
+    lane = Lane("few", 3)
     asyncio.run(one_by_one())
     assert len(seen) == 1
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("web-few-")] == ["web-few-1"]
     seen.clear()
     asyncio.run(together())
     assert len(seen) == 3
