@@ -7,7 +7,6 @@ another thread each time: every arena ends up with as much as the largest pieces
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 
@@ -39,13 +38,3 @@ def bound_heap() -> bool:
     wanted = ((_ARENA_MAX, arenas), (_MMAP_THRESHOLD, _LARGE_BYTES), (_TRIM_THRESHOLD, _SPARE_BYTES))
     taken = [mallopt(parameter, value) for parameter, value in wanted]
     return all(taken)
-
-
-def give_back() -> None:
-    """Return to the system what is free between blocks in use, too; with another C library nothing.
-
-    After a window has been read and all its rows fitted that is several times what the cycles after it need. Costs
-    milliseconds a gigabyte, and the memory has to be taken again by whoever needs it next: not for every cycle.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # as above
-        ctypes.CDLL(None).malloc_trim(0)

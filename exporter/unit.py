@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.config.schema import Query
+from exporter.config.secret import hide
 from exporter.crew import ALONE, Crew
 from exporter.errors import SourceError
-from exporter.heap import give_back
 from exporter.intake import Intake, Intaken, Reads
 from exporter.judging import Judged, Judging, horizon
 from exporter.names import ABSENT as ABSENT_FAMILY
@@ -157,9 +157,7 @@ class Unit:
             receipt.error, receipt.reason = "out of memory: watch fewer series, or a shorter window", "memory"
         except Exception as error:  # a mistake of ours must be seen, counted, and stay in this unit
             log.exception("internal error, please report it", extra={"query": self.key})
-            receipt.error, receipt.reason = f"internal error: {error!r}", "internal"
-        if receipt.filled_columns >= self._window.columns:  # reading and fitting all of it took far more than is kept
-            give_back()
+            receipt.error, receipt.reason = f"internal error: {hide(repr(error))}", "internal"
         receipt.window_bytes = self._window.window_bytes
         receipt.wall_s = time.monotonic() - wall
         receipt.cpu_s += time.thread_time() - cpu

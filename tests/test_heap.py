@@ -6,7 +6,6 @@ import ctypes
 import itertools
 import os
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.process import config_file, config_text, running_exporter
 
-from exporter.heap import bound_heap, give_back
+from exporter.heap import bound_heap
 
 ARENA_BYTES = 64 << 20  # of addresses, of which only the beginning is used; each lies at a multiple of it
 TUNABLES = ("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
@@ -82,11 +81,6 @@ def told_by(script: str, *, bound: bool, more: Mapping[str, str] | None = None) 
     return done.stdout.strip()
 
 
-def resident_bytes() -> int:
-    """Memory of this process."""
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
-
-
 def test_threads_share_a_few_arenas() -> None:
     assert int(told_by(THREADS_AT_ONCE, bound=True)) <= 4
     assert int(told_by(THREADS_AT_ONCE, bound=False)) > 4
@@ -110,21 +104,3 @@ def test_the_running_program_keeps_to_it(tmp_path: Path) -> None:
             assert exporter.get("/metrics").ok
         maps = Path(f"/proc/{exporter.process.pid}/maps").read_text("ascii", "replace")
         assert 1 <= len(arenas(maps)) <= 4
-
-
-def test_what_is_free_between_blocks_in_use_is_given_back() -> None:
-    give_back()
-    before = resident_bytes()
-    held = [bytes(2000) for _ in range(60_000)]  # 120 MB, each too small to go back by itself
-    used = resident_bytes()
-    last = held[-1]  # at the end of the heap, which therefore does not shrink
-    held.clear()
-    give_back()
-    assert used - before > 100e6
-    assert resident_bytes() - before < 40e6
-    assert len(last) == 2000
-
-
-def test_another_c_library_gives_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda _name: object())
-    give_back()

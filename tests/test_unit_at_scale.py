@@ -72,14 +72,6 @@ def hasty(monkeypatch) -> None:
     monkeypatch.setattr(unit, "_SPEAK_EVERY_S", 0.0)
 
 
-def test_memory_is_given_back_once_when_the_window_has_been_read(monkeypatch):
-    given = []
-    monkeypatch.setattr(unit, "give_back", lambda: given.append(len(stand.unit._judging.live)))
-    stand = Stand(series=20)
-    assert [stand.cycle(minute).error for minute in range(3)] == ["", "", ""]
-    assert given == [20]
-
-
 def test_verdicts_do_not_depend_on_the_number_of_threads():
     pages = []
     for threads in (1, 2, 5):

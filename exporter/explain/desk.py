@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from urllib.parse import parse_qs
 
+from exporter.config.secret import hide
 from exporter.errors import SourceError, SourceUnavailable
 from exporter.explain.document import explanation_json
 from exporter.explain.explainer import Explainer
@@ -62,7 +63,7 @@ class Desk:
             return self._refused(_of_source(error), question, as_json=as_json)
         except Exception as error:  # a mistake of ours must be seen, and not end the connection without a word
             log.exception("internal error in an explanation, please report it", extra={"query": question.query})
-            broken = ExplainError(f"internal error, please report it: {error!r}", status=500)
+            broken = ExplainError(f"internal error, please report it: {hide(repr(error))}", status=500)
             return self._refused(broken, question, as_json=as_json)
 
     def _answered(self, question: Question, *, as_json: bool) -> Answered:

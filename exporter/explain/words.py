@@ -21,7 +21,7 @@ PARTS = {
     "season": ("season", "distance from the window's usual value at this time of day"),
     "told": ("said before", "what the level of the last hour has said already does not count again"),
     "capped": ("limit", "the views together count up to a limit"),
-    "lifted": ("unusual", "not enough for an alert, but unusual for this time of day or this level"),
+    "lifted": ("rarity", "rare for this time of day or this level, though not enough for an alert"),
     "cut": ("limit", "a score is at most 100"),
 }
 RECORDS = {

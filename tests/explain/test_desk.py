@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from support.answering import answered
 
+from exporter.config.secret import remember
 from exporter.errors import SourceGarbled, SourceRefused, SourceUnavailable
 from exporter.explain import desk
 from exporter.explain.desk import Desk, read_question
@@ -39,6 +40,13 @@ def made(explains: Explains) -> Desk:
 
 
 ASKED = urlencode({"query": "q", "series": '{a="b"}'})
+
+
+def test_what_went_wrong_is_told_without_secrets() -> None:
+    told = made(Explains(RuntimeError("sent Bearer s3cret-of-mine")))
+    assert b"s3cret-of-mine" in told.answer(ASKED).body
+    remember("s3cret-of-mine")
+    assert b"s3cret-of-mine" not in told.answer(ASKED).body
 
 
 @pytest.mark.parametrize(("fault", "status", "words"), [
