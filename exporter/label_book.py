@@ -18,16 +18,16 @@ class LabelBook:
     """Texts of rows 0 and up, each text once. Rows without one are free. A MemoryError leaves it as it was.
     For one thread; another one that looks a text up at the same time may miss one that is just being moved.
 
-    One byte array holds the texts, an open-addressing table of row numbers finds them by their CRC-32; equal ones are
-    compared byte by byte. Cost: a few microseconds a call; the text of rows that are dropped is reclaimed once it is
-    more than half of all.
+    One byte array holds the texts, an open-addressing table of row numbers finds them by a hash that is another one in
+    each process, as strangers choose the texts; equal ones are compared byte by byte. Cost: a few microseconds a call;
+    the text of rows that are dropped is reclaimed once it is more than half of all.
     """
 
     def __init__(self) -> None:
         self._blob = bytearray()
         self._start = array("q")
         self._length = array("I")  # 0: the row is free, as no label set is written with fewer than two letters
-        self._crc = array("I")
+        self._hash = array("I")
         self._slots = array("i", [_EMPTY]) * _LEAST_SLOTS
         self._live_bytes = 0
         self.live = 0
@@ -44,24 +44,24 @@ class LabelBook:
 
     def crc(self, row: int) -> int:
         """CRC-32 of the text of a row, 0 for a free one: the same in every process."""
-        return self._crc[row] if self._length[row] else 0
+        return zlib.crc32(self.text(row))
 
     def find(self, text: bytes) -> int | None:
         """The row with this text; None without one."""
-        row = self._slots[self._slot_of(text, zlib.crc32(text))]
+        row = self._slots[self._slot_of(text, _hash_of(text))]
         return None if row == _EMPTY else row
 
     def put(self, row: int, text: bytes) -> None:
         """Give a free row, or the next one, a text that no other row has and that is not empty."""
         if 2 * (self.live + 1) > len(self._slots):
             self._widen()
-        start, crc = len(self._blob), zlib.crc32(text)
+        start, hashed = len(self._blob), _hash_of(text)
         self._blob += text
-        for column in (self._length, self._crc, self._start):  # this one last: it says how many rows there are
+        for column in (self._length, self._hash, self._start):  # this one last: it says how many rows there are
             if len(column) == row:
                 column.append(0)
-        slot = self._slot_of(text, crc)
-        self._start[row], self._length[row], self._crc[row] = start, len(text), crc
+        slot = self._slot_of(text, hashed)
+        self._start[row], self._length[row], self._hash[row] = start, len(text), hashed
         self._slots[slot] = row
         self._live_bytes += len(text)
         self.live += 1
@@ -70,7 +70,7 @@ class LabelBook:
         """Free a row; returns whether it had a text."""
         if not self._length[row]:
             return False
-        self._close_gap(self._slot_of(self.text(row), self._crc[row]))
+        self._close_gap(self._slot_of(self.text(row), self._hash[row]))
         self._live_bytes -= self._length[row]
         self._length[row] = 0
         self.live -= 1
@@ -81,14 +81,14 @@ class LabelBook:
     def cut_end(self) -> None:
         """Without the free rows at the end."""
         while self._length and not self._length[-1]:
-            for column in (self._start, self._length, self._crc):
+            for column in (self._start, self._length, self._hash):
                 column.pop()
 
-    def _slot_of(self, text: bytes, crc: int) -> int:
+    def _slot_of(self, text: bytes, hashed: int) -> int:
         """The slot of the row with this text, or the empty one where it would be."""
         slots, mask = self._slots, len(self._slots) - 1
-        at = crc & mask
-        while (row := slots[at]) != _EMPTY and not (self._crc[row] == crc and self.text(row) == text):
+        at = hashed & mask
+        while (row := slots[at]) != _EMPTY and not (self._hash[row] == hashed and self.text(row) == text):
             at = (at + 1) & mask
         return at
 
@@ -100,7 +100,7 @@ class LabelBook:
         slots, mask = self._slots, len(self._slots) - 1
         at = (gap + 1) & mask
         while (row := slots[at]) != _EMPTY:
-            home = self._crc[row] & mask
+            home = self._hash[row] & mask
             if (at - home) & mask >= (at - gap) & mask:
                 slots[gap], gap = row, at
             at = (at + 1) & mask
@@ -112,7 +112,7 @@ class LabelBook:
         slots = array("i", [_EMPTY]) * (mask + 1)
         for row in self._slots:
             if row != _EMPTY:
-                at = self._crc[row] & mask
+                at = self._hash[row] & mask
                 while slots[at] != _EMPTY:
                     at = (at + 1) & mask
                 slots[at] = row
@@ -126,3 +126,8 @@ class LabelBook:
                 start[row] = len(packed)
                 packed += self.text(row)
         self._blob, self._start = packed, start
+
+
+def _hash_of(text: bytes) -> int:
+    """32 bits of Python's own hash, which is keyed by a secret of the process (PEP 456)."""
+    return hash(text) & 0xFFFFFFFF
