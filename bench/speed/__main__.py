@@ -24,11 +24,13 @@ from bench.speed.server import programs
 from exporter.demo.stack import Stack
 from exporter.demo.stop import Stopped, listening
 from exporter.errors import DemoError
+from exporter.heap import bound_heap
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command: 0 when everything was measured, 2 when it can't be, with the reason on standard error."""
     flags = _flags().parse_args(arguments)
+    bound_heap()  # as the command does: windows are read here
     started = time.monotonic()
     try:
         if flags.write:
