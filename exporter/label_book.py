@@ -16,7 +16,7 @@ _LEAST_WASTE_BYTES = 65536  # packing anew for less than this is not worth the c
 
 class LabelBook:
     """Texts of rows 0 and up, each text once. Rows without one are free. A MemoryError leaves it as it was.
-    For one thread; another one that looks a text up at the same time may miss one that is just being moved.
+    For one thread; another one may read at the same time, and may miss a text that is just being moved or dropped.
 
     One byte array holds the texts, an open-addressing table of row numbers finds them by a hash that is another one in
     each process, as strangers choose the texts; equal ones are compared byte by byte. Cost: a few microseconds a call;
@@ -24,8 +24,7 @@ class LabelBook:
     """
 
     def __init__(self) -> None:
-        self._blob = bytearray()
-        self._start = array("q")
+        self._texts = bytearray(), array("q")  # and where each starts: replaced together, as others may be reading
         self._length = array("I")  # 0: the row is free, as no label set is written with fewer than two letters
         self._hash = array("I")
         self._slots = array("i", [_EMPTY]) * _LEAST_SLOTS
@@ -35,12 +34,16 @@ class LabelBook:
     @property
     def rows(self) -> int:
         """Rows ever used, free ones included."""
-        return len(self._start)
+        return len(self._texts[1])
 
     def text(self, row: int) -> bytes:
-        """The text of a row; empty for a free one."""
-        start = self._start[row]
-        return bytes(self._blob[start : start + self._length[row]])
+        """The text of a row; empty for a free one, and beyond the last one."""
+        blob, starts = self._texts
+        try:
+            start = starts[row]
+            return bytes(blob[start : start + self._length[row]])
+        except IndexError:
+            return b""
 
     def crc(self, row: int) -> int:
         """CRC-32 of the text of a row, 0 for a free one: the same in every process."""
@@ -55,13 +58,14 @@ class LabelBook:
         """Give a free row, or the next one, a text that no other row has and that is not empty."""
         if 2 * (self.live + 1) > len(self._slots):
             self._widen()
-        start, hashed = len(self._blob), _hash_of(text)
-        self._blob += text
-        for column in (self._length, self._hash, self._start):  # this one last: it says how many rows there are
+        blob, starts = self._texts
+        start, hashed = len(blob), _hash_of(text)
+        blob += text
+        for column in (self._length, self._hash, starts):  # this one last: it says how many rows there are
             if len(column) == row:
                 column.append(0)
         slot = self._slot_of(text, hashed)
-        self._start[row], self._length[row], self._hash[row] = start, len(text), hashed
+        starts[row], self._length[row], self._hash[row] = start, len(text), hashed
         self._slots[slot] = row
         self._live_bytes += len(text)
         self.live += 1
@@ -74,14 +78,14 @@ class LabelBook:
         self._live_bytes -= self._length[row]
         self._length[row] = 0
         self.live -= 1
-        if len(self._blob) > 2 * self._live_bytes + _LEAST_WASTE_BYTES:
+        if len(self._texts[0]) > 2 * self._live_bytes + _LEAST_WASTE_BYTES:
             self._pack()
         return True
 
     def cut_end(self) -> None:
         """Without the free rows at the end."""
         while self._length and not self._length[-1]:
-            for column in (self._start, self._length, self._hash):
+            for column in (self._texts[1], self._length, self._hash):
                 column.pop()
 
     def _slot_of(self, text: bytes, hashed: int) -> int:
@@ -120,12 +124,12 @@ class LabelBook:
 
     def _pack(self) -> None:
         """The texts that are still in use, one behind the other."""
-        packed, start = bytearray(), array("q", self._start)
+        packed, start = bytearray(), array("q", self._texts[1])
         for row, length in enumerate(self._length):
             if length:
                 start[row] = len(packed)
                 packed += self.text(row)
-        self._blob, self._start = packed, start
+        self._texts = packed, start
 
 
 def _hash_of(text: bytes) -> int:

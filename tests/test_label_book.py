@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import zlib
+from concurrent.futures import Executor
 from unittest import mock
 
 import pytest
@@ -60,11 +63,12 @@ def test_without_memory_for_a_text_nothing_changes() -> None:
 
     book = LabelBook()
     put(book, b"one")
-    kept, book._blob = book._blob, Full(book._blob)
+    kept, starts = book._texts
+    book._texts = Full(kept), starts
     with pytest.raises(MemoryError):
         book.put(1, b"two")
     assert (book.rows, book.live, book.find(b"two"), book.text(0)) == (1, 1, None, b"one")
-    book._blob = kept
+    book._texts = kept, starts
     put(book, b"two")
     assert [book.find(text) for text in (b"one", b"two")] == [0, 1]
 
@@ -88,7 +92,7 @@ def test_text_of_dropped_rows_is_reclaimed() -> None:
         book.put(row, text)
         assert book.find(text) == 1
         book.drop(1)
-    assert len(book._blob) < 200_000
+    assert len(book._texts[0]) < 200_000
     assert (book.text(0), book.find(b"kept"), book.live) == (b"kept", 0, 1)
 
 
@@ -126,3 +130,34 @@ def test_many_texts_stay_findable_through_growing_and_churn() -> None:
     for row in range(0, 5000, 3):
         book.put(row, texts[row])
     assert [book.find(text) for text in texts] == list(range(5000))
+
+
+def test_another_thread_reads_whole_texts_while_rows_come_and_go(
+    pool: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages read while a cycle drops and admits: what is gone is empty, nothing is garbled."""
+    monkeypatch.setattr(label_book, "_LEAST_WASTE_BYTES", -(1 << 30))  # packed anew with every row that is dropped
+    book, stop, seen = LabelBook(), threading.Event(), set[bytes]()
+    texts = [b"{%d}" % number * 30 for number in range(120)]
+    put(book, *texts)
+    whole = {b"", *texts}
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.update(book.text(row) for row in range(120))
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        reader = pool.submit(read)
+        for _ in range(100):
+            for row in range(20, 120):
+                book.drop(row)
+            book.cut_end()
+            put(book, *texts[20:])
+    finally:
+        stop.set()
+        reader.result(60)
+        sys.setswitchinterval(interval_s)
+    assert seen <= whole
+    assert len(seen) > 20
